@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which crops the Local step runs, as data: a list of tiles of one size. A
+ * tile plan can be printed, tested and cut to a budget.
+ */
+#pragma once
+
+#include "backend.h"
+
+G_BEGIN_DECLS
+
+// Pixels cut from each side of a crop that is not at the frame's border: the
+// network has seen too little there [3.2.2].
+#define CPSP_TILE_TRIM 16
+// Pixels over which a tile of the boundary plan fades in; fewer in crops of
+// less than 8 times as many.
+#define CPSP_TILE_RAMP 32
+// The boundary plan takes P1 for decided up to DOUBT and from 1 - DOUBT. A
+// pixel that no tile covers keeps P1; next to one that a tile made 0 or 1 that
+// is a step of 13 in 255 at most, spread over RAMP pixels. With 0.02 there
+// were a seventh more tiles at 4K, and no pixel of theirs crossed 0.5.
+#define CPSP_TILE_DOUBT 0.05f
+
+typedef struct
+{
+  guint x, y;                   // top left, pixels of the (scaled) frame
+} CpspTile;
+
+typedef struct
+{
+  guint frame_width, frame_height;
+  guint width, height;          // of every tile: crop_size or the frame's side
+  guint ramp;                   // 0: weights are 0 or 1
+  GArray *tiles;                // of CpspTile, no duplicates, in running order
+  gpointer scratch;             // kept, so that a next plan allocates nothing
+  gsize scratch_bytes;
+} CpspTilePlan;
+
+void cpsp_tile_plan_init (CpspTilePlan * plan);
+void cpsp_tile_plan_clear (CpspTilePlan * plan);
+
+// The published grid: crops of CROP_SIZE with step CROP_SIZE / 2 - 32.
+// CROP_SIZE >= CPSP_CROP_SIZE_MIN.
+void cpsp_tile_plan_grid (CpspTilePlan * plan, guint width, guint height,
+    guint crop_size);
+// Removes the tiles whose share of foreground (P1 resized to the frame > 0.5)
+// is above 0.9 or below 0.1. P1 is p1_width x p1_height; RESIZE is BILINEAR
+// or CORNERS.
+void cpsp_tile_plan_keep_mixed (CpspTilePlan * plan, const float *p1,
+    guint p1_width, guint p1_height, CpspResize resize);
+// Removes the tiles that do not meet REGION (frame pixels).
+void cpsp_tile_plan_keep_region (CpspTilePlan * plan, const CpspRect * region);
+
+// Few tiles that cover, with at least TRIM + plan->ramp pixels of context
+// (except at the frame's border), every pixel within REGION (nullable: all)
+// whose P1 is uncertain or which lies near P1's boundary; none where there is
+// no such pixel. Deterministic.
+void cpsp_tile_plan_boundary (CpspTilePlan * plan, guint width, guint height,
+    guint crop_size, const float *p1, guint p1_width, guint p1_height,
+    const CpspRect * region);
+
+// Where tile I's result goes.
+void cpsp_tile_plan_get_blend (const CpspTilePlan * plan, guint i,
+    CpspBlend * blend);
+
+G_END_DECLS
