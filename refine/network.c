@@ -765,22 +765,30 @@ cpsp_program_op_macs (const CpspProgram * program, guint i)
   return 0;
 }
 
+// Bytes of a tensor in memory; a streamed transient is never there.
+static guint64
+memory_bytes (const CpspProgram * program, gint tensor)
+{
+  const CpspTensor *t;
+
+  if (tensor == CPSP_NO_TENSOR)
+    return 0;
+  t = &program->tensors[tensor];
+  return t->transient && program->params.stream_transients ? 0 : t->size;
+}
+
 guint64
 cpsp_program_op_bytes (const CpspProgram * program, guint i)
 {
   const CpspOp *op = &program->ops[i];
-  gsize type_size = cpsp_type_size (program->params.type);
-  guint64 bytes = program->tensors[op->dst].size *
-      (op->accumulate ? 2 : 1);
+  guint64 bytes = memory_bytes (program, op->dst) * (op->accumulate ? 2 : 1) +
+      memory_bytes (program, op->skip);
 
   for (guint k = 0; k < CPSP_N_GRIDS; k++)
-    if (op->src[k] != CPSP_NO_TENSOR)
-      bytes += program->tensors[op->src[k]].size;
-  if (op->skip != CPSP_NO_TENSOR)
-    bytes += program->tensors[op->skip].size;
+    bytes += memory_bytes (program, op->src[k]);
   if (op->conv)
     bytes += (guint64) op->conv->c_out * op->conv->c_in * op->conv->kernel *
-        op->conv->kernel * type_size;
+        op->conv->kernel * cpsp_type_size (program->params.type);
   return bytes;
 }
 

@@ -37,6 +37,7 @@ struct _CpspRefiner
   CpspSettings settings;
   Level levels[MAX_LEVELS];
   guint n_levels;
+  guint crops_grid;             // of the published grid; 0: no Local step
 };
 
 // In the order in which AUTO tries them.
@@ -295,6 +296,65 @@ prepare_local (CpspRefiner * refiner, guint width, guint height,
           prepare_plane (refiner, level, &level->p4, error)));
 }
 
+// REGION in pixels of the frame: what it is of the frame scaled to LEVEL.
+static CpspRect
+scale_region (const CpspRefiner * refiner, const Level * level,
+    const CpspRect * region)
+{
+  gint64 left = (gint64) region->x * level->width / refiner->width;
+  gint64 top = (gint64) region->y * level->height / refiner->height;
+  gint64 right = ((gint64) region->x + region->width) * level->width;
+  gint64 bottom = ((gint64) region->y + region->height) * level->height;
+
+  right = (right + refiner->width - 1) / refiner->width;
+  bottom = (bottom + refiner->height - 1) / refiner->height;
+  return (CpspRect) { left, top, right - left, bottom - top };
+}
+
+static gboolean
+plan_tiles (CpspRefiner * refiner, Level * level, const Level * coarser,
+    const CpspRect * region, gboolean default_region, GError ** error)
+{
+  const CpspSettings *settings = &refiner->settings;
+  const float *p1 = refiner->backend->plane_map (coarser->p1, error);
+  CpspRect scaled = scale_region (refiner, level, region);
+
+  if (!p1)
+    return FALSE;
+  if (settings->local_region == CPSP_LOCAL_REGION_BOUNDARY) {
+    cpsp_tile_plan_boundary (&level->tiles, level->width, level->height,
+        settings->crop_size, p1, coarser->width, coarser->height, &scaled);
+    return TRUE;
+  }
+  cpsp_tile_plan_grid (&level->tiles, level->width, level->height,
+      settings->crop_size);
+  cpsp_tile_plan_keep_mixed (&level->tiles, p1, coarser->width,
+      coarser->height, CPSP_RESIZE_BILINEAR);
+  if (!default_region)
+    cpsp_tile_plan_keep_region (&level->tiles, &scaled);
+  return TRUE;
+}
+
+// Plans once, so that the plans of frames find their memory.
+static gboolean
+prepare_tiles (CpspRefiner * refiner, GError ** error)
+{
+  const CpspRect all = { 0, 0, refiner->width, refiner->height };
+  Level *last = &refiner->levels[refiner->n_levels - 1];
+
+  refiner->crops_grid = 0;
+  if (refiner->n_levels == 1)
+    return TRUE;
+  cpsp_tile_plan_grid (&last->tiles, refiner->width, refiner->height,
+      refiner->settings.crop_size);
+  refiner->crops_grid = last->tiles.tiles->len;
+  for (guint i = 1; i < refiner->n_levels; i++)
+    if (!plan_tiles (refiner, &refiner->levels[i], &refiner->levels[i - 1],
+            &all, TRUE, error))
+      return FALSE;
+  return TRUE;
+}
+
 static gboolean
 prepare_levels (CpspRefiner * refiner, GError ** error)
 {
@@ -322,7 +382,7 @@ prepare_levels (CpspRefiner * refiner, GError ** error)
             last ? refiner->height : MAX (1, refiner->height * scale), error))
       return FALSE;
   }
-  return TRUE;
+  return prepare_tiles (refiner, error);
 }
 
 gboolean
@@ -457,45 +517,6 @@ global_step (CpspRefiner * refiner, GError ** error)
       backend->plan_run (level->plan, 0, level->program->n_ops, error) &&
       backend->store (level->plan, 0, CPSP_OUTPUT_P1, level->p1, error) &&
       backend->store (level->plan, 0, CPSP_OUTPUT_P4, level->p4, error);
-}
-
-// REGION in pixels of the frame: what it is of the frame scaled to LEVEL.
-static CpspRect
-scale_region (const CpspRefiner * refiner, const Level * level,
-    const CpspRect * region)
-{
-  gint64 left = (gint64) region->x * level->width / refiner->width;
-  gint64 top = (gint64) region->y * level->height / refiner->height;
-  gint64 right = ((gint64) region->x + region->width) * level->width;
-  gint64 bottom = ((gint64) region->y + region->height) * level->height;
-
-  right = (right + refiner->width - 1) / refiner->width;
-  bottom = (bottom + refiner->height - 1) / refiner->height;
-  return (CpspRect) { left, top, right - left, bottom - top };
-}
-
-static gboolean
-plan_tiles (CpspRefiner * refiner, Level * level, const Level * coarser,
-    const CpspRect * region, gboolean default_region, GError ** error)
-{
-  const CpspSettings *settings = &refiner->settings;
-  const float *p1 = refiner->backend->plane_map (coarser->p1, error);
-  CpspRect scaled = scale_region (refiner, level, region);
-
-  if (!p1)
-    return FALSE;
-  if (settings->local_region == CPSP_LOCAL_REGION_BOUNDARY) {
-    cpsp_tile_plan_boundary (&level->tiles, level->width, level->height,
-        settings->crop_size, p1, coarser->width, coarser->height, &scaled);
-    return TRUE;
-  }
-  cpsp_tile_plan_grid (&level->tiles, level->width, level->height,
-      settings->crop_size);
-  cpsp_tile_plan_keep_mixed (&level->tiles, p1, coarser->width,
-      coarser->height, CPSP_RESIZE_BILINEAR);
-  if (!default_region)
-    cpsp_tile_plan_keep_region (&level->tiles, &scaled);
-  return TRUE;
 }
 
 // Tiles first .. first + n - 1, at once.
@@ -637,6 +658,7 @@ cpsp_refiner_refine (CpspRefiner * refiner, const CpspSettings * settings,
   if (!cpsp_refiner_prepare (refiner, settings, image->width, image->height,
           error))
     return FALSE;
+  stats->crops_grid = refiner->crops_grid;
   if (alpha->width != image->width || alpha->height != image->height ||
       mask->width == 0 || mask->height == 0) {
     g_set_error (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT,

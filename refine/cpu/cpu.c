@@ -676,8 +676,8 @@ run_pyramid (const CpspPlan * plan, const CpspOp * op)
       }
       // ... and at each of its pixels.
       for (guint x = 0; x < dst->width; x++) {
-        const float *cells[2 * CPSP_N_GRIDS];
-        float weights[2 * CPSP_N_GRIDS];
+        const float *cells[CPSP_SUM_ROWS];
+        float weights[CPSP_SUM_ROWS];
 
         for (guint g = 0; g < CPSP_N_GRIDS; g++) {
           const CpspTensor *src = &plan->program->tensors[op->src[g]];
@@ -691,8 +691,8 @@ run_pyramid (const CpspPlan * plan, const CpspOp * op)
           weights[2 * g + 1] = position - first;
           weights[2 * g] = 1 - weights[2 * g + 1];
         }
-        k->sum_weighted (to + x * dst->pitch * k->size, cells, weights,
-            2 * CPSP_N_GRIDS, dst->pitch);
+        k->sum_rows (to + x * dst->pitch * k->size, cells, weights,
+            dst->pitch);
       }
     }
 }

@@ -22,6 +22,8 @@ G_BEGIN_DECLS
 
 // Hidden channels of a head are handled in blocks of this many.
 #define CPSP_HEAD_BLOCK 16
+// Two cells of each of the pyramid's grids.
+#define CPSP_SUM_ROWS 8
 
 typedef struct
 {
@@ -52,8 +54,8 @@ typedef struct
   // dst = src * factor, and back to the type
   void (*store_scaled) (void *dst, const float *src, float factor, gsize n);
   // dst[i] = sum over k of weight[k] * src[k][i], n elements
-  void (*sum_weighted) (void *dst, const float *const *src,
-      const float *weight, guint n_src, guint n);
+  void (*sum_rows) (void *dst, const float *const src[CPSP_SUM_ROWS],
+      const float weight[CPSP_SUM_ROWS], guint n);
   // A row of heads. weight is [c][hidden], hidden a multiple of
   // CPSP_HEAD_BLOCK (zeros where there is none); c counts src's channels
   // first, then the skip's.

@@ -125,16 +125,18 @@ NAME (store_scaled) (void *dst_row, const float *src, float factor, gsize n)
 }
 
 CPSP_CLONES static void
-NAME (sum_weighted) (void *dst_row, const float *const *src,
-    const float *weight, guint n_src, guint n)
+NAME (sum_rows) (void *dst_row, const float *const src[CPSP_SUM_ROWS],
+    const float weight[CPSP_SUM_ROWS], guint n)
 {
   T *restrict dst = dst_row;
+  const float *a = src[0], *b = src[1], *c = src[2], *d = src[3];
+  const float *e = src[4], *f = src[5], *g = src[6], *h = src[7];
 
   for (guint i = 0; i < n; i++) {
-    float sum = 0;
+    float sum = weight[0] * a[i] + weight[1] * b[i] + weight[2] * c[i] +
+        weight[3] * d[i] + weight[4] * e[i] + weight[5] * f[i] +
+        weight[6] * g[i] + weight[7] * h[i];
 
-    for (guint k = 0; k < n_src; k++)
-      sum += weight[k] * src[k][i];
     dst[i] = STORE (sum);
   }
 }
@@ -142,6 +144,25 @@ NAME (sum_weighted) (void *dst_row, const float *const *src,
 // Pixels of a head that are computed together: enough independent sums to
 // hide the latency of an addition.
 #define HEAD_PIXELS 8
+
+// sum += weight . src, `channels` channels, the n pixels from src on; what is
+// beyond them repeats the last one and is not used.
+static inline __attribute__ ((always_inline)) void
+NAME (head_add) (float sum[HEAD_PIXELS][CPSP_HEAD_BLOCK], const T * src,
+    gsize pitch, guint channels, guint n, const float *weight, guint hidden)
+{
+  const T *pixels[HEAD_PIXELS];
+
+  for (guint p = 0; p < HEAD_PIXELS; p++)
+    pixels[p] = src + MIN (p, n - 1) * pitch;
+  for (guint c = 0; c < channels; c++, weight += hidden)
+    for (guint p = 0; p < HEAD_PIXELS; p++) {
+      float v = LOAD (pixels[p][c]);
+
+      for (guint k = 0; k < CPSP_HEAD_BLOCK; k++)
+        sum[p][k] += v * weight[k];
+    }
+}
 
 CPSP_CLONES static void
 NAME (head_row) (float *dst, const void *src_row, gsize src_pitch,
@@ -163,19 +184,10 @@ NAME (head_row) (float *dst, const void *src_row, gsize src_pitch,
       for (guint p = 0; p < HEAD_PIXELS; p++)
         for (guint k = 0; k < CPSP_HEAD_BLOCK; k++)
           sum[p][k] = bias[h + k];
-      for (guint c = 0; c < src_channels + skip_channels; c++) {
-        const float *w = weight + (gsize) c * hidden + h;
-
-        for (guint p = 0; p < HEAD_PIXELS; p++) {
-          // Beyond the row's end: the last pixel again, not used.
-          gsize i = x + MIN (p, n - 1);
-          float v = c < src_channels ? LOAD (src[i * src_pitch + c]) :
-              LOAD (skip[i * skip_pitch + c - src_channels]);
-
-          for (guint k = 0; k < CPSP_HEAD_BLOCK; k++)
-            sum[p][k] += v * w[k];
-        }
-      }
+      NAME (head_add) (sum, src + x * src_pitch, src_pitch, src_channels, n,
+          weight + h, hidden);
+      NAME (head_add) (sum, skip + x * skip_pitch, skip_pitch, skip_channels,
+          n, weight + (gsize) src_channels * hidden + h, hidden);
       for (guint p = 0; p < HEAD_PIXELS; p++)
         for (guint k = 0; k < CPSP_HEAD_BLOCK; k++)
           logit[p] += (sum[p][k] > 0 ? sum[p][k] : 0) * out_weight[h + k];
@@ -215,7 +227,7 @@ const CpspKernels NAME (cpsp_kernels) = {
   .max_pool_row = NAME (max_pool_row),
   .sum_pixels = NAME (sum_pixels),
   .store_scaled = NAME (store_scaled),
-  .sum_weighted = NAME (sum_weighted),
+  .sum_rows = NAME (sum_rows),
   .head_row = NAME (head_row),
   .store_channels = NAME (store_channels),
   .load = NAME (load),
