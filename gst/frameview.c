@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "frameview.h"
+
+#if G_BYTE_ORDER != G_LITTLE_ENDIAN
+#error "The views' 16-bit words are native, the formats' are little-endian."
+#endif
+
+// Whether the component's samples are bytes or little-endian words.
+static gboolean
+component_is_regular (const GstVideoFormatInfo * format, guint c)
+{
+  if (format->pixel_stride[c] <= 0)
+    return FALSE;
+  if (format->depth[c] > 8)
+    return GST_VIDEO_FORMAT_INFO_IS_LE (format)
+        && format->shift[c] + format->depth[c] <= 16;
+  return format->depth[c] == 8 && format->shift[c] == 0;
+}
+
+// Some entries of GStreamer's table (Y212, RGB10A2...) put all components in
+// the same place: they cannot be right.
+static gboolean
+components_share_a_place (const GstVideoFormatInfo * format, guint a, guint b)
+{
+  return format->plane[a] == format->plane[b]
+      && format->poffset[a] == format->poffset[b];
+}
+
+static guint
+count_components (const GstVideoFormatInfo * format)
+{
+  return GST_VIDEO_FORMAT_INFO_IS_GRAY (format) ? 1 : 3;
+}
+
+static gboolean
+format_is_regular (const GstVideoFormatInfo * format)
+{
+  guint n = count_components (format);
+
+  if (GST_VIDEO_FORMAT_INFO_IS_COMPLEX (format)
+      || GST_VIDEO_FORMAT_INFO_IS_TILED (format)
+      || GST_VIDEO_FORMAT_INFO_HAS_PALETTE (format))
+    return FALSE;
+  // The table has its U and V the wrong way round.
+  if (GST_VIDEO_FORMAT_INFO_FORMAT (format) == GST_VIDEO_FORMAT_VYUY)
+    return FALSE;
+
+  for (guint c = 0; c < n; c++) {
+    if (!component_is_regular (format, c))
+      return FALSE;
+    for (guint other = 0; other < c; other++) {
+      if (components_share_a_place (format, c, other))
+        return FALSE;
+    }
+  }
+  return TRUE;
+}
+
+// The regular format that holds every frame of FORMAT without loss.
+static GstVideoFormat
+unpacked_format (const GstVideoFormatInfo * format)
+{
+  if (GST_VIDEO_FORMAT_INFO_IS_GRAY (format))
+    return GST_VIDEO_FORMAT_GRAY16_LE;
+  if (GST_VIDEO_FORMAT_INFO_IS_YUV (format))
+    return GST_VIDEO_FORMAT_Y444_16LE;
+  return GST_VIDEO_FORMAT_ARGB64_LE;
+}
+
+static void
+describe_component (CpspComponent * component, const GstVideoFrame * frame,
+    guint c)
+{
+  const GstVideoFormatInfo *format = frame->info.finfo;
+  gboolean wide = format->depth[c] > 8;
+  guint offset_bytes = format->poffset[c];
+
+  // P010 and its kin: GStreamer's table counts this offset in samples.
+  if (wide && offset_bytes % 2)
+    offset_bytes *= 2;
+
+  component->data = (const guint8 *) GST_VIDEO_FRAME_COMP_DATA (frame, c)
+      - format->poffset[c] + offset_bytes;
+  component->stride_bytes = GST_VIDEO_FRAME_COMP_STRIDE (frame, c);
+  component->step_bytes = format->pixel_stride[c];
+  component->wide = wide;
+  component->shift = format->shift[c];
+  component->depth = format->depth[c];
+}
+
+static void
+describe_chroma (CpspImageView * image, const GstVideoInfo * info)
+{
+  GstVideoChromaSite site = GST_VIDEO_INFO_CHROMA_SITE (info);
+
+  if (image->n_components < 3)
+    return;
+
+  image->chroma_shift_x = GST_VIDEO_FORMAT_INFO_W_SUB (info->finfo, 1);
+  image->chroma_shift_y = GST_VIDEO_FORMAT_INFO_H_SUB (info->finfo, 1);
+
+  // As MPEG-2 has it.
+  if (site == GST_VIDEO_CHROMA_SITE_UNKNOWN)
+    site = GST_VIDEO_CHROMA_SITE_H_COSITED;
+  if (!(site & GST_VIDEO_CHROMA_SITE_H_COSITED))
+    image->chroma_x = ((1 << image->chroma_shift_x) - 1) / 2.f;
+  if (!(site & GST_VIDEO_CHROMA_SITE_V_COSITED))
+    image->chroma_y = ((1 << image->chroma_shift_y) - 1) / 2.f;
+}
+
+// Components normalised to [0, 1], chroma to [-0.5, 0.5], to RGB.
+static void
+get_rgb_matrix (const GstVideoInfo * info, gdouble matrix[3][3])
+{
+  const GstVideoFormatInfo *format = info->finfo;
+  gdouble kr, kb, kg;
+
+  memset (matrix, 0, 9 * sizeof (gdouble));
+
+  if (GST_VIDEO_FORMAT_INFO_IS_RGB (format)) {
+    matrix[0][0] = matrix[1][1] = matrix[2][2] = 1;
+    return;
+  }
+
+  matrix[0][0] = matrix[1][0] = matrix[2][0] = 1;
+  if (GST_VIDEO_FORMAT_INFO_IS_GRAY (format))
+    return;
+
+  if (!gst_video_color_matrix_get_Kr_Kb (info->colorimetry.matrix, &kr, &kb)) {
+    GstVideoInfo usual;
+
+    gst_video_info_set_format (&usual, GST_VIDEO_INFO_FORMAT (info),
+        GST_VIDEO_INFO_WIDTH (info), GST_VIDEO_INFO_HEIGHT (info));
+    gst_video_color_matrix_get_Kr_Kb (usual.colorimetry.matrix, &kr, &kb);
+  }
+  kg = 1 - kr - kb;
+  matrix[0][2] = 2 * (1 - kr);
+  matrix[1][1] = -2 * (1 - kb) * kb / kg;
+  matrix[1][2] = -2 * (1 - kr) * kr / kg;
+  matrix[2][1] = 2 * (1 - kb);
+}
+
+static void
+describe_colors (CpspImageView * image, const GstVideoInfo * info)
+{
+  gdouble matrix[3][3];
+  gint offset[GST_VIDEO_MAX_COMPONENTS], scale[GST_VIDEO_MAX_COMPONENTS];
+
+  get_rgb_matrix (info, matrix);
+  gst_video_color_range_offsets (info->colorimetry.range, info->finfo, offset,
+      scale);
+
+  for (guint i = 0; i < 3; i++) {
+    gdouble sum = 0;
+
+    for (guint j = 0; j < image->n_components; j++) {
+      image->matrix[i][j] = matrix[i][j] / scale[j];
+      sum -= matrix[i][j] * offset[j] / scale[j];
+    }
+    image->offset[i] = sum;
+  }
+}
+
+static gboolean
+set_up_converter (GstCascadePspFrameView * view)
+{
+  const GstVideoInfo *info = &view->info;
+  GstVideoInfo *unpacked = &view->unpacked_info;
+
+  gst_video_info_set_format (unpacked, unpacked_format (info->finfo),
+      GST_VIDEO_INFO_WIDTH (info), GST_VIDEO_INFO_HEIGHT (info));
+  unpacked->colorimetry = info->colorimetry;
+  unpacked->chroma_site = info->chroma_site;
+  unpacked->fps_n = info->fps_n;
+  unpacked->fps_d = info->fps_d;
+
+  view->converter = gst_video_converter_new (info, unpacked,
+      gst_structure_new ("options",
+          GST_VIDEO_CONVERTER_OPT_DITHER_METHOD, GST_TYPE_VIDEO_DITHER_METHOD,
+          GST_VIDEO_DITHER_NONE, NULL));
+  if (!view->converter)
+    return FALSE;
+
+  view->unpacked_buffer =
+      gst_buffer_new_allocate (NULL, GST_VIDEO_INFO_SIZE (unpacked), NULL);
+  return view->unpacked_buffer
+      && gst_video_frame_map (&view->unpacked, unpacked, view->unpacked_buffer,
+      GST_MAP_READWRITE);
+}
+
+void
+gst_cascade_psp_frame_view_init (GstCascadePspFrameView * view)
+{
+  memset (view, 0, sizeof (*view));
+  gst_video_info_init (&view->info);
+}
+
+void
+gst_cascade_psp_frame_view_clear (GstCascadePspFrameView * view)
+{
+  if (view->unpacked.buffer)
+    gst_video_frame_unmap (&view->unpacked);
+  gst_clear_buffer (&view->unpacked_buffer);
+  g_clear_pointer (&view->converter, gst_video_converter_free);
+  gst_cascade_psp_frame_view_init (view);
+}
+
+gboolean
+gst_cascade_psp_frame_view_set_info (GstCascadePspFrameView * view,
+    const GstVideoInfo * info)
+{
+  const GstVideoInfo *viewed = info;
+
+  gst_cascade_psp_frame_view_clear (view);
+  view->info = *info;
+
+  if (!format_is_regular (info->finfo)) {
+    if (!set_up_converter (view)) {
+      gst_cascade_psp_frame_view_clear (view);
+      return FALSE;
+    }
+    viewed = &view->unpacked_info;
+  }
+
+  view->image.width = GST_VIDEO_INFO_WIDTH (viewed);
+  view->image.height = GST_VIDEO_INFO_HEIGHT (viewed);
+  view->image.n_components = count_components (viewed->finfo);
+  describe_chroma (&view->image, viewed);
+  describe_colors (&view->image, viewed);
+  return TRUE;
+}
+
+gboolean
+gst_cascade_psp_frame_view_map (GstCascadePspFrameView * view,
+    GstBuffer * buffer, CpspImageView * image)
+{
+  const GstVideoFrame *viewed = &view->frame;
+
+  if (!gst_video_frame_map (&view->frame, &view->info, buffer, GST_MAP_READ))
+    return FALSE;
+
+  if (view->converter) {
+    gst_video_converter_frame (view->converter, &view->frame, &view->unpacked);
+    viewed = &view->unpacked;
+  }
+
+  *image = view->image;
+  for (guint c = 0; c < image->n_components; c++)
+    describe_component (&image->component[c], viewed, c);
+  return TRUE;
+}
+
+void
+gst_cascade_psp_frame_view_unmap (GstCascadePspFrameView * view)
+{
+  gst_video_frame_unmap (&view->frame);
+}
+
+void
+gst_cascade_psp_mask_view_init (CpspMaskView * mask,
+    const GstVideoFrame * frame, guint width, guint height)
+{
+  gint offset[GST_VIDEO_MAX_COMPONENTS], scale[GST_VIDEO_MAX_COMPONENTS];
+
+  gst_video_color_range_offsets (frame->info.colorimetry.range,
+      frame->info.finfo, offset, scale);
+
+  mask->width = width;
+  mask->height = height;
+  describe_component (&mask->component, frame, 0);
+  mask->scale = 1.f / scale[0];
+  mask->offset = -(float) offset[0] / scale[0];
+}

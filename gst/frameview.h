@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * GstVideo frames as the engine's views. A format whose samples are bytes or
+ * 16-bit words at regular places is viewed where it lies; any other one
+ * (packed bits, tiles, palettes, big-endian words) is first unpacked to such
+ * a format of at least its depth and of the same colorimetry.
+ */
+#pragma once
+
+#include <gst/video/video.h>
+
+#include "refine/image.h"
+
+G_BEGIN_DECLS
+
+typedef struct
+{
+  GstVideoInfo info;            // of the frames
+  // Unpacks a frame into `unpacked`; NULL: frames are viewed where they lie.
+  GstVideoConverter *converter;
+  GstVideoInfo unpacked_info;
+  GstBuffer *unpacked_buffer;
+  GstVideoFrame unpacked;       // mapped as long as there is a converter
+  GstVideoFrame frame;          // mapped from map to unmap
+  CpspImageView image;          // all but the places of the samples
+} GstCascadePspFrameView;
+
+void gst_cascade_psp_frame_view_init (GstCascadePspFrameView * view);
+void gst_cascade_psp_frame_view_clear (GstCascadePspFrameView * view);
+
+// Prepares for frames of INFO. FALSE: the format cannot be read.
+gboolean gst_cascade_psp_frame_view_set_info (GstCascadePspFrameView * view,
+    const GstVideoInfo * info);
+
+// Maps BUFFER and describes it in IMAGE, which is valid until unmap. FALSE,
+// and nothing is mapped: its memory cannot be read.
+gboolean gst_cascade_psp_frame_view_map (GstCascadePspFrameView * view,
+    GstBuffer * buffer, CpspImageView * image);
+void gst_cascade_psp_frame_view_unmap (GstCascadePspFrameView * view);
+
+// Describes FRAME, a mapped mask of format GRAY8 or GRAY16_LE, in MASK; WIDTH
+// and HEIGHT are those of its caps.
+void gst_cascade_psp_mask_view_init (CpspMaskView * mask,
+    const GstVideoFrame * frame, guint width, guint height);
+
+G_END_DECLS

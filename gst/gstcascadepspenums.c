@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "gstcascadepspenums.h"
+
+#define DEFINE_ENUM(function, name, ...)                                \
+GType                                                                   \
+function (void)                                                         \
+{                                                                       \
+  static gsize type;                                                    \
+  static const GEnumValue values[] = { __VA_ARGS__, {0, NULL, NULL} };  \
+                                                                        \
+  if (g_once_init_enter (&type))                                        \
+    g_once_init_leave (&type, g_enum_register_static (name, values));   \
+  return type;                                                          \
+}
+
+/* *INDENT-OFF* */
+
+/**
+ * GstCascadePspRefineBackend:
+ * @auto: the fastest that can run
+ * @cpu: the CPU, oneDNN
+ * @cuda: an NVIDIA GPU: not in this version yet
+ *
+ * What runs the network.
+ *
+ * Since: 0.1
+ */
+DEFINE_ENUM (gst_cascade_psp_refine_backend_get_type,
+    "GstCascadePspRefineBackend",
+    {CPSP_BACKEND_AUTO, "The fastest that can run", "auto"},
+    {CPSP_BACKEND_CPU, "The CPU", "cpu"},
+    {CPSP_BACKEND_CUDA, "An NVIDIA GPU: not in this version yet", "cuda"})
+
+/**
+ * GstCascadePspRefinePrecision:
+ * @auto: the fastest that the device does well
+ * @fp32: 32-bit floats: the published numbers
+ * @bf16: bfloat16
+ * @fp16: half floats
+ *
+ * Numbers that the network computes with.
+ *
+ * Since: 0.1
+ */
+DEFINE_ENUM (gst_cascade_psp_refine_precision_get_type,
+    "GstCascadePspRefinePrecision",
+    {CPSP_PRECISION_AUTO, "The fastest that the device does well", "auto"},
+    {CPSP_PRECISION_FP32, "32-bit floats", "fp32"},
+    {CPSP_PRECISION_BF16, "bfloat16", "bf16"},
+    {CPSP_PRECISION_FP16, "Half floats", "fp16"})
+
+/**
+ * GstCascadePspRefineLocalStep:
+ * @auto: when the frame's long side is at least `crop-size`
+ * @always: for frames of every size
+ * @never: the Global step only
+ *
+ * When the Local step runs.
+ *
+ * Since: 0.1
+ */
+DEFINE_ENUM (gst_cascade_psp_refine_local_step_get_type,
+    "GstCascadePspRefineLocalStep",
+    {CPSP_LOCAL_STEP_AUTO, "When the long side is at least crop-size", "auto"},
+    {CPSP_LOCAL_STEP_ALWAYS, "For frames of every size", "always"},
+    {CPSP_LOCAL_STEP_NEVER, "The Global step only", "never"})
+
+/**
+ * GstCascadePspRefineLocalRegion:
+ * @boundary: every uncertain boundary, in as few crops as cover it
+ * @reference: the published grid and its 10 to 90 % rule
+ *
+ * Which crops of the frame the Local step refines.
+ *
+ * Since: 0.1
+ */
+DEFINE_ENUM (gst_cascade_psp_refine_local_region_get_type,
+    "GstCascadePspRefineLocalRegion",
+    {CPSP_LOCAL_REGION_BOUNDARY, "Every uncertain boundary, few crops",
+        "boundary"},
+    {CPSP_LOCAL_REGION_REFERENCE, "The published grid and 10 to 90 % rule",
+        "reference"})
+
+/**
+ * GstCascadePspRefineMissingMask:
+ * @repeat: reuse the last mask; before the first one: as @pass
+ * @pass: an empty alpha: nothing is foreground
+ * @drop: drop the frame
+ *
+ * What becomes of a frame without a mask.
+ *
+ * Since: 0.1
+ */
+DEFINE_ENUM (gst_cascade_psp_refine_missing_mask_get_type,
+    "GstCascadePspRefineMissingMask",
+    {GST_CASCADE_PSP_REFINE_MISSING_MASK_REPEAT,
+        "Reuse the last mask; before the first one: as pass", "repeat"},
+    {GST_CASCADE_PSP_REFINE_MISSING_MASK_PASS,
+        "An empty alpha: nothing is foreground", "pass"},
+    {GST_CASCADE_PSP_REFINE_MISSING_MASK_DROP, "Drop the frame", "drop"})
+
+/* *INDENT-ON* */

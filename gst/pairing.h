@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which mask belongs to a frame. Frames and masks are compared by running
+ * time, each with its own pad's segment; the order in which the two streams
+ * arrive plays no part unless a live pipeline's deadline passes.
+ *
+ * Everything here runs in the aggregator's source pad task.
+ */
+#pragma once
+
+#include <gst/base/gstaggregator.h>
+#include <gst/video/video.h>
+
+G_BEGIN_DECLS
+
+// Running time from `start` up to, not including, `end`. end is
+// GST_CLOCK_TIME_NONE where neither the buffer nor its caps tell.
+typedef struct
+{
+  GstClockTime start, end;
+} GstCascadePspSpan;
+
+typedef enum
+{
+  GST_CASCADE_PSP_TIMED,
+  GST_CASCADE_PSP_OUTSIDE,      // of the segment: not to be shown
+  GST_CASCADE_PSP_UNTIMED,      // no timestamp, or not a TIME segment
+} GstCascadePspTiming;
+
+// The span of BUFFER, the next one on PAD, whose caps say INFO. SPAN is set
+// if it is TIMED.
+GstCascadePspTiming gst_cascade_psp_get_span (GstAggregatorPad * pad,
+    GstBuffer * buffer, const GstVideoInfo * info, GstCascadePspSpan * span);
+
+// Whether BUFFER stands for a GAP event.
+gboolean gst_cascade_psp_is_gap (GstBuffer * buffer);
+
+typedef enum
+{
+  GST_CASCADE_PSP_MASK_WAIT,    // a later mask could be this frame's
+  GST_CASCADE_PSP_MASK_PRESENT, // track->buffer is the frame's mask
+  GST_CASCADE_PSP_MASK_MISSING, // none: track->buffer is the last one or NULL
+  GST_CASCADE_PSP_MASK_UNTIMED, // a mask without a timestamp: an error
+} GstCascadePspMaskState;
+
+typedef struct
+{
+  GstAggregatorPad *pad;
+  GstVideoInfo info;            // of masks to come, from the pad's caps
+  GstBuffer *buffer;            // the mask in hand, NULL: none yet
+  GstVideoInfo buffer_info;     // its caps: the pad's may have changed since
+  GstCascadePspSpan span;       // when it is in force
+} GstCascadePspMaskTrack;
+
+void gst_cascade_psp_mask_track_init (GstCascadePspMaskTrack * track,
+    GstAggregatorPad * pad);
+// Forgets the mask in hand.
+void gst_cascade_psp_mask_track_clear (GstCascadePspMaskTrack * track);
+
+// Finds the mask of FRAME:
+// - a mask is in force over its span, or until the next one if its end is
+//   unknown; a gap ends it;
+// - of the mask in force when the frame starts and the first one that starts
+//   within the frame, the frame's is the one whose start is nearer.
+// WAIT is returned only if the answer can still change and FINAL is FALSE.
+// Calls must come with rising FRAME starts; the same one may come again.
+GstCascadePspMaskState
+gst_cascade_psp_mask_track_select (GstCascadePspMaskTrack * track,
+    const GstCascadePspSpan * frame, gboolean final);
+
+G_END_DECLS
