@@ -72,7 +72,7 @@ open_device (CpspRefiner * refiner, const CpspRefinerParams * params,
   }
   if (error && !*error)
     g_set_error (error, CPSP_ERROR, CPSP_ERROR_DEVICE,
-        "this build has no such backend");
+        "this build has no CUDA backend");
   return FALSE;
 }
 
