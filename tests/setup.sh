@@ -9,7 +9,7 @@ packages_test='libpng-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   python3-torch python3-pil libopenblas0-pthread'
 packages_demo='gstreamer1.0-tools gstreamer1.0-plugins-base
   gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-opencv
-  opencv-doc fonts-dejavu-core'
+  gstreamer1.0-libav gstreamer1.0-x opencv-doc fonts-dejavu-core'
 
 # say TEXT: a headline
 say ()

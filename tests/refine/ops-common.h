@@ -435,13 +435,14 @@ case_check_surroundings (Rig * rig, const Case * c, CpspPlan * plan,
 }
 
 // Runs the case's operations with activations of TYPE. The values of tensor
-// DST then (g_free), or NULL: the test has failed. Runs twice and demands the
-// same bits both times.
+// DST then (g_free), or NULL: the test has failed. A backend that may use
+// threads runs twice and must yield the same bits both times.
 static inline float *
 case_run (Rig * rig, const Case * c, CpspType type, gint dst)
 {
   const CpspBackend *backend = rig->backend;
   const gsize size = case_tensor_size (c, dst);
+  const guint n_runs = backend == &cpsp_backend_reference ? 1 : 2;
   CpspTensor tensors[3 * CASE_TENSORS + 1];
   CpspProgram program;
   CpspPlan *plan;
@@ -453,7 +454,7 @@ case_run (Rig * rig, const Case * c, CpspType type, gint dst)
   plan = backend->plan_new (rig->device, &program, &error);
   if (!check_call (c->text, "plan_new", plan != NULL, &error))
     return NULL;
-  for (guint i = 0; i < 2; i++) {
+  for (guint i = 0; i < n_runs; i++) {
     if (!case_write (rig, c, plan, &program))
       goto out;
     if (!check_call (c->text, "plan_run", backend->plan_run (plan, 0, c->n_ops,
@@ -464,7 +465,7 @@ case_run (Rig * rig, const Case * c, CpspType type, gint dst)
   }
   if (!case_check_surroundings (rig, c, plan, &program, dst)) {
     g_clear_pointer (&first, g_free);
-  } else if (memcmp (first, second, size * sizeof (float)) != 0) {
+  } else if (second && memcmp (first, second, size * sizeof (float)) != 0) {
     g_test_message ("%s", c->text);
     g_test_message ("two runs differ");
     g_test_fail ();

@@ -171,13 +171,15 @@ make_pyramid (Case * c, GRand * r)
       height, width, channels);
 }
 
-// CONCAT from a random source into a tensor that it adds.
+// CONCAT from a random source into a tensor that it adds; LARGE: of several
+// megabytes.
 static gint
-add_concat (Case * c, GRand * r)
+add_concat (Case * c, GRand * r, gboolean large)
 {
-  const guint height = pick (r, 1, 12), width = pick (r, 1, 12);
-  const guint channels = pick_channels (r);
-  const guint factor = pick (r, 1, 2);
+  const guint height = large ? pick (r, 150, 250) : pick (r, 1, 12);
+  const guint width = large ? 16 : pick (r, 1, 12);
+  const guint channels = large ? pick (r, 120, 160) : pick_channels (r);
+  const guint factor = large ? 2 : pick (r, 1, 2);
   const gboolean has_skip = chance (r, 2);
   const guint stored = pick_channels (r);
   const guint taken = has_skip ? pick (r, 1, stored) : 0;
@@ -202,16 +204,19 @@ add_concat (Case * c, GRand * r)
 static void
 make_concat (Case * c, GRand * r)
 {
-  add_concat (c, r);
+  add_concat (c, r, FALSE);
 }
 
-// A transient and its reader.
+// A transient and its reader. A large transient is more than a backend that
+// streams would make at once.
 static void
 make_concat_conv (Case * c, GRand * r)
 {
-  const gint src = add_concat (c, r);
+  const gboolean large = chance (r, 12);
+  const gint src = add_concat (c, r, large);
   CaseTensor *t = &c->tensors[src];
-  const guint kernel = chance (r, 4) ? 1 : 3, c_out = pick_channels (r);
+  const guint kernel = chance (r, 4) ? 1 : 3;
+  const guint c_out = large ? pick (r, 1, 8) : pick_channels (r);
   const gboolean accumulate = chance (r, 2), relu = chance (r, 2);
   CpspConv *conv = add_conv (c, r, t->channels, c_out, kernel);
   const gint dst = accumulate ?
@@ -299,7 +304,8 @@ make_logit (Case * c, GRand * r)
   op->n_channels = n;
   c->text = g_strdup_printf ("logit, batch %u, %u x %u, x %u, %s into %u "
       "channels from %u of %s", c->batch, height, width, factor,
-      sigmoid ? "sigmoid" : "tanh", n, first, to_plane ? "a plane" : "an input");
+      sigmoid ? "sigmoid" : "tanh", n, first,
+      to_plane ? "a plane" : "an input");
 }
 
 // The activations' slope is at most 1: what a value of the logit is off, its
@@ -1418,18 +1424,18 @@ hand_resizes (Rig * rig)
   check_hand (rig, &c, "pyramid", FLOATS (1, 1.6f, 4, 1 + 5.4f + 1.8f,
           1 + 6 + 3 + 54), 1e-4f);
 
-  // 2 * 1 - 1 = 1, ..., the skip's first two channels with 1 * x + 3, 0 * x
-  // - 1.
+  // 2 * 1 - 1, 1 * -2 + 3, 0.5 * 50 - 1; the skip's third channel is not
+  // taken.
   hand_case_init (&c);
   c.affine = (CpspAffine) {
-    .channels = 3,.scale = VALUES (2, 1, 0),.shift = VALUES (-1, 3, -1),
+    .channels = 3,.scale = VALUES (2, 1, 0.5f),.shift = VALUES (-1, 3, -1),
   };
   op = case_add_op (&c, CPSP_OP_CONCAT, case_add_tensor (&c, 1, 2, 1,
           VALUES (1, 0)), case_add_tensor (&c, 1, 2, 3, NULL));
   op->skip = case_add_tensor (&c, 1, 2, 3, VALUES (-2, 50, 60, -4, 70, 80));
   op->skip_channels = 2;
   op->affine = &c.affine;
-  check_hand (rig, &c, "concat", FLOATS (1, 1, 0, 0, 0, 0), 0);
+  check_hand (rig, &c, "concat", FLOATS (1, 1, 24, 0, 0, 34), 0);
 
   hand_case_init (&c);
   c.affine = (CpspAffine) {
@@ -1769,6 +1775,39 @@ test_refusal (void)
   case_clear (&c);
 }
 
+// A program too large for any machine is an error too, and the device can be
+// used after it. Not under a sanitizer, which ends the program instead.
+static void
+test_no_memory (gconstpointer user_data)
+{
+#ifdef __SANITIZE_ADDRESS__
+  g_test_skip ("the address sanitizer does not let an allocation fail");
+#else
+  Rig *rig = (Rig *) user_data;
+  const CpspBackend *backend = rig->backend;
+  CpspTensor tensors[3 * CASE_TENSORS + 1];
+  CpspProgram program;
+  GError *error = NULL;
+  CpspPlan *plan;
+  Case c;
+
+  if (rig == &tested && !can_compare (CPSP_TYPE_F32))
+    return;
+  hand_case_init (&c);
+  case_layout (&c, CPSP_TYPE_F32, FALSE, &program, tensors);
+  program.arena_size = (G_MAXSIZE >> 4) & ~(gsize) 63;
+  plan = backend->plan_new (rig->device, &program, &error);
+  g_assert_null (plan);
+  g_assert_error (error, CPSP_ERROR, CPSP_ERROR_NO_MEMORY);
+  g_clear_error (&error);
+  case_layout (&c, CPSP_TYPE_F32, FALSE, &program, tensors);
+  plan = backend->plan_new (rig->device, &program, &error);
+  if (check_call ("a plan after that", "plan_new", plan != NULL, &error))
+    backend->plan_free (plan);
+  case_clear (&c);
+#endif
+}
+
 // Plans share a device: one may come and go while another is in use, and
 // memory is given back.
 static void
@@ -1933,6 +1972,9 @@ main (int argc, char **argv)
   }
   g_test_add_func ("/results/finish", test_finish);
   g_test_add_func ("/table/refusal", test_refusal);
+  g_test_add_data_func ("/table/no-memory/oracle", &reference,
+      test_no_memory);
+  g_test_add_data_func ("/table/no-memory/tested", &tested, test_no_memory);
   g_test_add_data_func ("/table/plans/oracle", &reference, test_plans);
   g_test_add_data_func ("/table/plans/tested", &tested, test_plans);
 
