@@ -85,7 +85,8 @@ typedef enum
 // A result: what was accumulated, over a base.
 //   b = base resized to the destination's size, binarised (b > 0.5) if asked
 //   result = (sum + max (0, 1 - weight) * b) / max (1, weight)
-// If `binarise`, the weights are counts and b counts only where weight is 0.
+// If `binarise`, the weights are whole counts, the result is sum / weight,
+// and b where weight is 0.
 // sum, weight: NULL: the result is b.
 typedef struct
 {
@@ -107,7 +108,8 @@ struct _CpspBackend
   // Makes everything that the program needs, weights converted (once per
   // network, type and device). All plans of a device share one arena: what a
   // plan computed is gone when another one is loaded or runs. PROGRAM must
-  // outlive the plan.
+  // outlive the plan. After a failure the device's other plans may only be
+  // freed.
   CpspPlan *(*plan_new) (CpspDevice * device, const CpspProgram * program,
       GError ** error);
   void (*plan_free) (CpspPlan * plan);
@@ -130,8 +132,8 @@ struct _CpspBackend
   // that writes the plane.
   const float *(*plane_map) (CpspPlane * plane, GError ** error);
 
-  // The frame that the following calls read; the views' memory must live
-  // until the next synchronise.
+  // The frame that the following calls read: load_image, load_coarse. The
+  // views' memory must live until the next synchronise.
   gboolean (*set_frame) (CpspDevice * device, const CpspImageView * image,
       const CpspMaskView * mask, GError ** error);
   // The load functions fill slot `slot` (< batch) of the plan's input.
@@ -146,7 +148,8 @@ struct _CpspBackend
   gboolean (*load_coarse) (CpspPlan * plan, guint slot,
       const CpspCrop * crop, float threshold, GError ** error);
   // Both resized (CPSP_RESIZE_BILINEAR) to the crop's scaled frame:
-  // seg = p1 > 0.5 ? +1 : -1, the other two masks = 2 p4 - 1.
+  // seg = p1 > 0.5 ? +1 : -1, the other two masks = 2 p4 - 1. The planes have
+  // one size.
   gboolean (*load_masks) (CpspPlan * plan, guint slot,
       const CpspCrop * crop, const CpspPlane * p1, const CpspPlane * p4,
       GError ** error);

@@ -32,9 +32,10 @@ typedef struct
 //   rgb[i] = sum over j of matrix[i][j] * sample[j] + offset[i]
 // with the samples as integers; matrix and offset carry range and
 // colorimetry. Components 1 and 2 of a frame of three may be subsampled by
-// 1 << chroma_shift_x, 1 << chroma_shift_y; the centre of their first sample
-// lies chroma_x, chroma_y luma pixels right of and below the centre of the
-// first luma pixel (0: co-sited, 0.5: between two, for a shift of 1).
+// 1 << chroma_shift_x, 1 << chroma_shift_y, their sizes rounded up; the centre
+// of their first sample lies chroma_x, chroma_y luma pixels right of and below
+// the centre of the first luma pixel (0: co-sited, 0.5: between two, for a
+// shift of 1).
 typedef struct
 {
   guint width, height;
@@ -47,7 +48,7 @@ typedef struct
 } CpspImageView;
 
 // A mask of any size, stretched over the frame; value in [0, 1] =
-// scale * sample + offset.
+// scale * sample + offset, scale > 0.
 typedef struct
 {
   guint width, height;
@@ -59,7 +60,7 @@ typedef enum
 {
   CPSP_ALPHA_U8,                // round (p * 255)
   CPSP_ALPHA_U16,               // round (p * 65535), native-endian
-  CPSP_ALPHA_F32,               // p
+  CPSP_ALPHA_F32,               // p as computed
 } CpspAlphaFormat;
 
 typedef struct

@@ -7,6 +7,7 @@
  *
  * All tensors are NHWC. Channels are stored in multiples of
  * CPSP_CHANNEL_ALIGN; the padding channels of every activation are zero.
+ * Logits and predictions are planes: one float per pixel.
  */
 #pragma once
 

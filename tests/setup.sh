@@ -41,12 +41,16 @@ need ()
       return 1
     fi
   fi
-  $sudo apt-get update -qq &&
-    $sudo env DEBIAN_FRONTEND=noninteractive \
-      apt-get install -y -qq --no-install-recommends $missing \
-      >"${TMPDIR:-/tmp}/cascadepsp-apt.log" 2>&1 && return
-  tail -n 20 "${TMPDIR:-/tmp}/cascadepsp-apt.log" >&2
-  return 1
+  log=$(mktemp) || return 1
+  {
+    $sudo apt-get update -qq &&
+      $sudo env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends $missing
+  } >"$log" 2>&1
+  status=$?
+  [ $status = 0 ] || tail -n 20 "$log" >&2
+  rm -f "$log"
+  return $status
 }
 
 # configure FOLDER [MESON-OPTION...]: a new build folder, or an old one with
