@@ -99,9 +99,6 @@ describe_chroma (CpspImageView * image, const GstVideoInfo * info)
   image->chroma_shift_x = GST_VIDEO_FORMAT_INFO_W_SUB (info->finfo, 1);
   image->chroma_shift_y = GST_VIDEO_FORMAT_INFO_H_SUB (info->finfo, 1);
 
-  // As MPEG-2 has it.
-  if (site == GST_VIDEO_CHROMA_SITE_UNKNOWN)
-    site = GST_VIDEO_CHROMA_SITE_H_COSITED;
   if (!(site & GST_VIDEO_CHROMA_SITE_H_COSITED))
     image->chroma_x = ((1 << image->chroma_shift_x) - 1) / 2.f;
   if (!(site & GST_VIDEO_CHROMA_SITE_V_COSITED))
@@ -161,6 +158,28 @@ describe_colors (CpspImageView * image, const GstVideoInfo * info)
   }
 }
 
+// Caps that name no chroma site mean the usual one of their height. Infos read
+// from caps have that, but those of gst_video_info_set_format() have it with
+// GStreamer 1.22 and an unknown site with 1.26, which the converter takes for
+// no cositing at any height. So the caps' rule is asked for here, of GStreamer.
+static void
+settle_chroma_site (GstVideoInfo * info)
+{
+  GstVideoInfo usual;
+  GstCaps *caps;
+
+  if (!GST_VIDEO_INFO_IS_YUV (info)
+      || GST_VIDEO_INFO_CHROMA_SITE (info) != GST_VIDEO_CHROMA_SITE_UNKNOWN)
+    return;
+
+  caps = gst_video_info_to_caps (info);
+  if (!caps)
+    return;
+  if (gst_video_info_from_caps (&usual, caps))
+    info->chroma_site = usual.chroma_site;
+  gst_caps_unref (caps);
+}
+
 static gboolean
 set_up_converter (GstCascadePspFrameView * view)
 {
@@ -209,10 +228,11 @@ gboolean
 gst_cascade_psp_frame_view_set_info (GstCascadePspFrameView * view,
     const GstVideoInfo * info)
 {
-  const GstVideoInfo *viewed = info;
+  const GstVideoInfo *viewed = &view->info;
 
   gst_cascade_psp_frame_view_clear (view);
   view->info = *info;
+  settle_chroma_site (&view->info);
 
   if (!format_is_regular (info->finfo)) {
     if (!set_up_converter (view)) {

@@ -421,17 +421,39 @@ cpsp_refiner_prepare (CpspRefiner * refiner, const CpspSettings * settings,
 
 // The mask, as it is
 
-static gboolean
-mask_sample (const CpspMaskView * mask, guint x, guint y, float threshold)
+// The smallest sample that is foreground; 1 << depth: none is.
+static guint
+mask_level (const CpspMaskView * mask, float threshold)
+{
+  guint level = 0, end = 1u << mask->component.depth;
+
+  while (level < end && !(mask->scale * level + mask->offset > threshold))
+    level++;
+  return level;
+}
+
+// How many of row Y's samples x .. x + n - 1 are at least LEVEL.
+static guint
+mask_count (const CpspMaskView * mask, guint y, guint x, guint n, guint level)
 {
   const CpspComponent *c = &mask->component;
   const guint8 *at = c->data + y * c->stride_bytes + (gsize) x * c->step_bytes;
-  guint16 sample = *at;
+  guint count = 0;
 
-  if (c->wide)
-    memcpy (&sample, at, 2);
-  sample = (sample >> c->shift) & ((1u << c->depth) - 1);
-  return mask->scale * sample + mask->offset > threshold;
+  if (!c->wide && c->step_bytes == 1 && c->depth == 8) {
+    // What the compiler turns into vectors.
+    for (guint i = 0; i < n; i++)
+      count += at[i] >= level;
+    return count;
+  }
+  for (guint i = 0; i < n; i++, at += c->step_bytes) {
+    guint16 sample = *at;
+
+    if (c->wide)
+      memcpy (&sample, at, 2);
+    count += ((sample >> c->shift) & ((1u << c->depth) - 1)) >= level;
+  }
+  return count;
 }
 
 // The smallest rectangle, in mask pixels, around all foreground; empty if
@@ -439,28 +461,35 @@ mask_sample (const CpspMaskView * mask, guint x, guint y, float threshold)
 static CpspRect
 mask_bounds (const CpspMaskView * mask, float threshold, gboolean * uniform)
 {
+  const guint step = 64;
+  guint level = mask_level (mask, threshold);
   guint left = mask->width, right = 0, top = mask->height, bottom = 0;
   gboolean holes = FALSE;
 
   for (guint y = 0; y < mask->height; y++) {
-    guint x = 0, end = mask->width;
+    guint count = 0;
 
-    while (x < end && !mask_sample (mask, x, y, threshold))
-      x++;
-    if (x == end) {
-      holes = TRUE;
-      continue;
+    for (guint x = 0; x < mask->width; x += step) {
+      guint n = MIN (step, mask->width - x);
+      guint here = mask_count (mask, y, x, n, level);
+      guint end = x + n;
+
+      count += here;
+      if (here == 0)
+        continue;
+      // A side that this block moves, to the pixel.
+      for (guint i = x; i < MIN (end, left); i++)
+        if (mask_count (mask, y, i, 1, level))
+          left = i;
+      for (guint i = end; i > MAX (x, right); i--)
+        if (mask_count (mask, y, i - 1, 1, level))
+          right = i;
     }
-    while (!mask_sample (mask, end - 1, y, threshold))
-      end--;
-    left = MIN (left, x);
-    right = MAX (right, end);
-    top = MIN (top, y);
-    bottom = y + 1;
-    holes = holes || x > 0 || end < mask->width;
-    // Until a hole is found, the inside counts too.
-    for (; !holes && x < end; x++)
-      holes = !mask_sample (mask, x, y, threshold);
+    holes = holes || count < mask->width;
+    if (count > 0) {
+      top = MIN (top, y);
+      bottom = y + 1;
+    }
   }
   *uniform = right == 0 || !holes;
   if (right == 0)

@@ -747,6 +747,8 @@ run_logit (const CpspPlan * plan, const CpspOp * op, const OpData * data)
 {
   const CpspTensor *src = &plan->program->tensors[op->src[0]];
   const CpspTensor *dst = &plan->program->tensors[op->dst];
+  const CpspKernels *k = dst->type == CPSP_TYPE_F32 ? &cpsp_kernels_f32 :
+      plan->kernels;
   gsize floats = row_floats (plan, op);
 
 #pragma omp parallel for collapse(2) schedule(static)
@@ -768,12 +770,9 @@ run_logit (const CpspPlan * plan, const CpspOp * op, const OpData * data)
         cpsp_sigmoid_row (row, dst->width);
       else
         cpsp_tanh_row (row, dst->width);
-      if (dst->type == CPSP_TYPE_F32)
-        cpsp_kernels_f32.store_channels ((float *) to + op->first_channel,
-            dst->pitch, op->n_channels, row, dst->width);
-      else
-        plan->kernels->store_channels (to + op->first_channel *
-            plan->kernels->size, dst->pitch, op->n_channels, row, dst->width);
+      k->store_channels (to + op->first_channel * k->size, dst->pitch,
+          op->n_channels, (const float *const[3]) { row, row, row },
+          dst->width);
     }
 }
 

@@ -115,6 +115,7 @@ taps_crop (CpspTaps * taps, guint size, guint scaled, CpspFilter filter,
     n_taps = 1;
   if (!taps_reserve (taps, n, n_taps, error))
     return FALSE;
+  taps->n_taps = 1;
   for (guint i = 0; i < n; i++) {
     guint used = 0;
 
@@ -142,6 +143,7 @@ taps_crop (CpspTaps * taps, guint size, guint scaled, CpspFilter filter,
       taps->index[k * n + i] = used ? taps->index[(used - 1) * n + i] : 0;
       taps->weight[k * n + i] = 0;
     }
+    taps->n_taps = MAX (taps->n_taps, used);
   }
   taps_finish (taps);
   return TRUE;
@@ -384,22 +386,22 @@ cpsp_cpu_set_frame (CpspDevice * device, const CpspImageView * image,
   return TRUE;
 }
 
-// Channels first .. first + n - 1 of row y of the input: ROW (of `used`
-// pixels, the rest is PADDING).
+// Channels first .. first + 2 of row y of the input: ROWS (of `used` pixels,
+// the rest is PADDING).
 static void
 store_input (const CpspPlan * plan, guint slot, guint y, guint first,
-    guint n, const float *row, guint used, float padding)
+    const float *const rows[3], guint used, float padding)
 {
+  const float *const paddings[3] = { &padding, &padding, &padding };
   const CpspProgram *program = cpsp_cpu_plan_get_program (plan);
   const CpspKernels *k = cpsp_cpu_plan_get_kernels (plan);
   const CpspTensor *t = &program->tensors[program->input];
   guint8 *to = cpsp_cpu_tensor (plan, program->input, slot) +
       ((gsize) y * t->width * t->pitch + first) * k->size;
 
-  if (used > 0)
-    k->store_channels (to, t->pitch, n, row, used);
+  k->store_channels (to, t->pitch, 3, rows, used);
   for (guint x = used; x < t->width; x++)
-    k->store_channels (to + x * t->pitch * k->size, t->pitch, n, &padding, 1);
+    k->store_channels (to + x * t->pitch * k->size, t->pitch, 3, paddings, 1);
 }
 
 gboolean
@@ -470,9 +472,8 @@ cpsp_cpu_load_image (CpspPlan * plan, guint slot, const CpspCrop * crop,
         memset (out[c], 0, crop->crop_width * sizeof (float));
       convert_row (view, out[0], out[1], out[2], crop->crop_width);
     }
-    for (guint c = 0; c < 3; c++)
-      store_input (plan, slot, y, CPSP_INPUT_RGB + c, 1, out[c],
-          y < crop->crop_height ? crop->crop_width : 0, 0);
+    store_input (plan, slot, y, CPSP_INPUT_RGB, (const float *const *) out,
+        y < crop->crop_height ? crop->crop_width : 0, 0);
     k->zero_channels (cpsp_cpu_tensor (plan, program->input, slot) +
         (gsize) y * t->width * t->pitch * k->size, t->pitch, t->channels,
         t->width);
@@ -553,7 +554,8 @@ cpsp_cpu_load_coarse (CpspPlan * plan, guint slot, const CpspCrop * crop,
       }
       taps_apply (tx, out, sum);
     }
-    store_input (plan, slot, y, CPSP_INPUT_SEG, 3, out,
+    store_input (plan, slot, y, CPSP_INPUT_SEG,
+        (const float *const[3]) { out, out, out },
         y < crop->crop_height ? crop->crop_width : 0, -1);
   }
   cpsp_cpu_leave (device);
@@ -576,27 +578,26 @@ cpsp_cpu_load_masks (CpspPlan * plan, guint slot, const CpspCrop * crop,
       !taps_resize (ty, p1->height, crop->height, CPSP_RESIZE_BILINEAR,
           crop->y, crop->crop_height, error))
     return FALSE;
-  floats = (tx->high - tx->low) + crop->crop_width;
+  floats = (tx->high - tx->low) + 2 * crop->crop_width;
   if (!cpsp_cpu_rows (device, floats, error))
     return FALSE;
 
   cpsp_cpu_enter (device);
 #pragma omp parallel for schedule(static)
   for (guint y = 0; y < t->height; y++) {
-    float *out = cpsp_cpu_row (device, floats);
-    float *row = out + crop->crop_width;
+    float *seg = cpsp_cpu_row (device, floats);
+    float *coarse = seg + crop->crop_width;
+    float *row = coarse + crop->crop_width;
     guint used = y < crop->crop_height ? crop->crop_width : 0;
 
     if (used) {
-      resize_plane_row (p1, ty, y, tx, out, row);
-      threshold_row (out, 0.5f, used);
+      resize_plane_row (p1, ty, y, tx, seg, row);
+      threshold_row (seg, 0.5f, used);
+      resize_plane_row (p4, ty, y, tx, coarse, row);
+      double_minus_one_row (coarse, used);
     }
-    store_input (plan, slot, y, CPSP_INPUT_SEG, 1, out, used, -1);
-    if (used) {
-      resize_plane_row (p4, ty, y, tx, out, row);
-      double_minus_one_row (out, used);
-    }
-    store_input (plan, slot, y, CPSP_INPUT_MASK1, 2, out, used, -1);
+    store_input (plan, slot, y, CPSP_INPUT_SEG,
+        (const float *const[3]) { seg, coarse, coarse }, used, -1);
   }
   cpsp_cpu_leave (device);
   return TRUE;

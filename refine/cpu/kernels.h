@@ -63,9 +63,9 @@ typedef struct
       guint src_channels, const void *skip, gsize skip_pitch,
       guint skip_channels, guint width, guint hidden, const float *weight,
       const float *bias, const float *out_weight, float out_bias);
-  // n channels from `dst` on of each pixel = value
-  void (*store_channels) (void *dst, gsize pitch, guint n, const float *value,
-      guint width);
+  // channel c < n <= 3 from `dst` on of each pixel = values[c]
+  void (*store_channels) (void *dst, gsize pitch, guint n,
+      const float *const values[3], guint width);
   void (*load) (float *dst, const void *src, gsize n);
 } CpspKernels;
 

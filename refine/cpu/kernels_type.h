@@ -76,33 +76,61 @@ NAME (zero_channels) (void *dst_row, gsize pitch, guint first, guint width)
     memset (dst + x * pitch + first, 0, (pitch - first) * sizeof (T));
 }
 
+// n <= POOL_CHANNELS channels of one output; the pixels are *src, NULL where
+// there is none.
+#define POOL_CHANNELS 16
+
+static inline __attribute__ ((always_inline)) void
+NAME (max_pool_channels) (T * dst, const T * const src[9], guint n,
+    const float *scale, const float *shift)
+{
+  // Values after ReLU are at least 0, and so is their maximum.
+  float most[POOL_CHANNELS] = { 0 };
+
+  for (guint k = 0; k < 9; k++)
+    if (src[k])
+      for (guint c = 0; c < n; c++) {
+        float y = scale[c] * LOAD (src[k][c]) + shift[c];
+
+        most[c] = y > most[c] ? y : most[c];
+      }
+  for (guint c = 0; c < n; c++)
+    dst[c] = STORE (most[c]);
+}
+
 CPSP_CLONES static void
 NAME (max_pool_row) (void *dst_row, const void *const rows[3], gsize pitch,
     guint src_width, guint dst_width, guint channels, const float *scale,
     const float *shift)
 {
   for (guint x = 0; x < dst_width; x++) {
-    T *restrict dst = (T *) dst_row + x * pitch;
+    T *dst = (T *) dst_row + x * pitch;
+    const T *src[9];
+    guint c = 0;
 
-    // The values after ReLU are at least 0, and so is their maximum.
-    memset (dst, 0, pitch * sizeof (T));
-    for (guint r = 0; r < 3; r++)
-      for (guint k = 0; k < 3; k++) {
-        guint sx = 2 * x + k;   // + 1: the position counts from -1
-        const T *src;
+    for (guint k = 0; k < 9; k++) {
+      guint sx = 2 * x + k % 3; // + 1: the position counts from -1
 
-        if (!rows[r] || sx < 1 || sx > src_width)
-          continue;
-        src = (const T *) rows[r] + (sx - 1) * pitch;
-        for (guint c = 0; c < channels; c++) {
-          float y = scale[c] * LOAD (src[c]) + shift[c];
-          float old = LOAD (dst[c]);
+      src[k] = !rows[k / 3] || sx < 1 || sx > src_width ? NULL :
+          (const T *) rows[k / 3] + (sx - 1) * pitch;
+    }
+    while (c < channels) {
+      guint n = MIN (POOL_CHANNELS, channels - c);
 
-          dst[c] = STORE (y > old ? y : old);
-        }
-      }
+      if (n == POOL_CHANNELS)
+        NAME (max_pool_channels) (dst + c, src, POOL_CHANNELS, scale + c,
+            shift + c);
+      else
+        NAME (max_pool_channels) (dst + c, src, n, scale + c, shift + c);
+      for (guint k = 0; k < 9; k++)
+        src[k] = src[k] ? src[k] + n : NULL;
+      c += n;
+    }
   }
+  NAME (zero_channels) (dst_row, pitch, channels, dst_width);
 }
+
+#undef POOL_CHANNELS
 
 CPSP_CLONES static void
 NAME (sum_pixels) (float *restrict sum, const void *src_row, gsize pitch,
@@ -198,16 +226,29 @@ NAME (head_row) (float *dst, const void *src_row, gsize src_pitch,
 
 #undef HEAD_PIXELS
 
-static void
+// Pixels that are converted together, before they go to their places.
+#define STORE_PIXELS 64
+
+CPSP_CLONES static void
 NAME (store_channels) (void *dst_row, gsize pitch, guint n,
-    const float *value, guint width)
+    const float *const values[3], guint width)
 {
   T *dst = dst_row;
+  T block[STORE_PIXELS];
 
-  for (guint x = 0; x < width; x++)
-    for (guint c = 0; c < n; c++)
-      dst[x * pitch + c] = STORE (value[x]);
+  for (guint x = 0; x < width; x += STORE_PIXELS) {
+    guint count = MIN (STORE_PIXELS, width - x);
+
+    for (guint c = 0; c < n; c++) {
+      for (guint i = 0; i < count; i++)
+        block[i] = STORE (values[c][x + i]);
+      for (guint i = 0; i < count; i++)
+        dst[(x + i) * pitch + c] = block[i];
+    }
+  }
 }
+
+#undef STORE_PIXELS
 
 CPSP_CLONES static void
 NAME (load) (float *dst, const void *src_row, gsize n)

@@ -191,10 +191,25 @@ compare (const CpspImageView * image, const GstVideoInfo * info)
   }
 }
 
+// What an element has from caps. The defaults of gst_video_info_set_format()
+// are not all that: GStreamer 1.26 leaves the chroma site unknown.
+static GstVideoInfo
+make_info_of_caps (const GstVideoInfo * info)
+{
+  GstCaps *caps = gst_video_info_to_caps (info);
+  GstVideoInfo result;
+
+  fail_unless (gst_video_info_from_caps (&result, caps));
+  gst_caps_unref (caps);
+  return result;
+}
+
+// The picture is always in the format that the caps of INFO mean.
 static void
 check_view (const GstVideoInfo * info)
 {
-  GstBuffer *buffer = make_picture (info);
+  GstVideoInfo picture_info = make_info_of_caps (info);
+  GstBuffer *buffer = make_picture (&picture_info);
   GstCascadePspFrameView view;
   CpspImageView image;
 
@@ -335,6 +350,24 @@ GST_START_TEST (test_chroma_site)
 
 GST_END_TEST;
 
+// The height decides; formats that are viewed where they lie and others.
+GST_START_TEST (test_unknown_chroma_site)
+{
+  guint heights[] = { 16, 576, 577 };
+
+  for (guint f = 0; f < G_N_ELEMENTS (yuv_formats); f++) {
+    for (guint i = 0; i < G_N_ELEMENTS (heights); i++) {
+      GstVideoInfo info;
+
+      gst_video_info_set_format (&info, yuv_formats[f], WIDTH, heights[i]);
+      info.chroma_site = GST_VIDEO_CHROMA_SITE_UNKNOWN;
+      check_view (&info);
+    }
+  }
+}
+
+GST_END_TEST;
+
 // The usual formats must not cost a copy.
 GST_START_TEST (test_viewed_in_place)
 {
@@ -456,6 +489,7 @@ frameview_suite (void)
   tcase_add_test (tcase, test_colorimetry);
   tcase_add_test (tcase, test_range);
   tcase_add_test (tcase, test_chroma_site);
+  tcase_add_test (tcase, test_unknown_chroma_site);
   tcase_add_test (tcase, test_viewed_in_place);
   tcase_add_test (tcase, test_video_meta);
   tcase_add_test (tcase, test_mask);
