@@ -120,8 +120,8 @@ gboolean
 cpsp_cpu_rows (CpspDevice * device, gsize n, GError ** error)
 {
   // Rounded up, so that no two threads write the same cache line.
-  return cpsp_buffer_grow (&device->rows,
-      (n + 15) / 16 * 64 * device->threads, error);
+  return cpsp_buffer_grow (&device->rows, ((n + 15) / 16 * 16 *
+          device->threads + CPSP_GATHER_SLACK) * sizeof (float), error);
 }
 
 float *

@@ -70,10 +70,9 @@ NAME (zero_channels) (void *dst_row, gsize pitch, guint first, guint width)
 {
   T *dst = dst_row;
 
-  if (first == pitch)
-    return;
-  for (guint x = 0; x < width; x++)
-    memset (dst + x * pitch + first, 0, (pitch - first) * sizeof (T));
+  for (guint c = first; c < pitch; c++)
+    for (guint x = 0; x < width; x++)
+      dst[x * pitch + c] = STORE (0);
 }
 
 // n <= POOL_CHANNELS channels of one output; the pixels are *src, NULL where
