@@ -1924,10 +1924,12 @@ add_hand_tests (const char *name, GTestDataFunc run)
 int
 main (int argc, char **argv)
 {
-  const CpspType types[] = { CPSP_TYPE_F32, CPSP_TYPE_F16, CPSP_TYPE_BF16 };
+  // No backend computes in fp16 yet.
+  const CpspType types[] = { CPSP_TYPE_F32, CPSP_TYPE_BF16 };
   const char *const loads[] = { "image", "coarse", "masks" };
   const CpspBackend *backend = &CPSP_TEST_BACKEND;
-  static OpTestData op_data[G_N_ELEMENTS (op_tests) * 3];
+  static OpTestData op_data[G_N_ELEMENTS (op_tests) *
+      G_N_ELEMENTS (types)];
   g_autoptr (GError) error = NULL;
   guint n = 0;
   int status;
@@ -1945,7 +1947,7 @@ main (int argc, char **argv)
 
   add_hand_tests ("oracle", test_hand_reference);
   add_hand_tests (backend->name, test_hand_tested);
-  for (guint i = 0; i < 3; i++) {
+  for (guint i = 0; i < G_N_ELEMENTS (types); i++) {
     const char *type = cpsp_type_name (types[i]);
 
     for (guint k = 0; k < G_N_ELEMENTS (op_tests); k++) {
