@@ -31,7 +31,9 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
+import checkpoint
 import safetensors_io
 
 MEAN = (0.485, 0.456, 0.406)
@@ -39,6 +41,7 @@ STD = (0.229, 0.224, 0.225)
 
 EXPANSION = 4  # outputs of a bottleneck per plane
 POOLS = (1, 2, 3, 6)  # sides of the pyramid's grids
+COUNTER = ".num_batches_tracked"  # of batch norms, of no use but in training
 
 OVERLAP = 32  # of neighbouring crops, beyond one half, in pixels
 TRIM = 16  # cut from a crop's inner sides
@@ -63,8 +66,15 @@ class Widths:
     def of(cls, tensors):
         """Read the widths off the tensor shapes of a state dict."""
 
-        def rows(name):
-            return tensors[name + ".weight"].shape[0]
+        def rows(layer):
+            name = layer + ".weight"
+            if name not in tensors:
+                raise ValueError(f"tensor {name} is missing")
+            shape = list(tensors[name].shape)
+            if len(shape) != 4 or 0 in shape:
+                raise ValueError(f"tensor {name}: expected shape [channels, "
+                                 f"channels, kernel, kernel], found {shape}")
+            return shape[0]
 
         def count(layer):
             prefix = f"feats.layer{layer}."
@@ -271,18 +281,43 @@ class RefinementModule(nn.Module):
         return logits
 
 
-def read_tensors(path):
-    """Read a state dict: safetensors, or a PyTorch checkpoint (`.pth`).
+class WithoutData(TorchFunctionMode):
+    """Within it, new tensors have a shape and a type but no data."""
 
-    A checkpoint is unpickled without running code from it, and the prefix
-    `module.` that the published one carries is dropped.
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function in (torch.empty, torch.ones, torch.tensor, torch.zeros):
+            kwargs = {**kwargs, "device": "meta"}
+        return function(*args, **kwargs)
+
+
+def check_tensors(tensors):
+    """Raise ValueError unless it is a network's tensors, no more, no less.
+
+    Their counters of batches, which only training uses, may be missing.
     """
+    with WithoutData():
+        expected = RefinementModule(Widths.of(tensors)).state_dict()
+    for name, tensor in expected.items():
+        shape = list(tensor.shape)
+        if name not in tensors:
+            if name.endswith(COUNTER):
+                continue
+            raise ValueError(f"tensor {name} is missing, expected shape "
+                             f"{shape}")
+        if list(tensors[name].shape) != shape:
+            raise ValueError(f"tensor {name}: expected shape {shape}, found "
+                             f"{list(tensors[name].shape)}")
+    for name in tensors:
+        if name not in expected:
+            raise ValueError(f"tensor {name} is not part of the network")
+
+
+def read_tensors(path):
+    """Read a state dict: safetensors, or a PyTorch checkpoint (`.pth`)."""
     if path.endswith(".safetensors"):
         return safetensors_io.read(path)[0]
-    tensors = torch.load(path, map_location="cpu", weights_only=True)
-    prefix = "module."
-    return {name[len(prefix):] if name.startswith(prefix) else name: tensor
-            for name, tensor in tensors.items()}
+    return checkpoint.read(path)
 
 
 def load(path):

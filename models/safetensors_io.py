@@ -7,6 +7,7 @@ tensors' raw little-endian data.
 """
 
 import json
+import os
 
 import torch
 
@@ -35,22 +36,33 @@ def read(path):
 
 
 def write(path, tensors, metadata=None):
-    """Write {name: tensor}, in that order, and string metadata to a file."""
+    """Write {name: tensor}, in that order, and string metadata to a file.
+
+    The file appears under its name when it is complete.
+    """
     header = {"__metadata__": metadata} if metadata else {}
-    blocks = []
     offset = 0
     for name, tensor in tensors.items():
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        blocks.append(flat.view(torch.uint8).numpy().tobytes())
+        size = tensor.numel() * tensor.element_size()
         header[name] = {
             "dtype": NAMES[tensor.dtype],
             "shape": list(tensor.shape),
-            "data_offsets": [offset, offset + len(blocks[-1])],
+            "data_offsets": [offset, offset + size],
         }
-        offset += len(blocks[-1])
+        offset += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        file.writelines(blocks)
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "xb") as file:
+        try:
+            file.write(len(text).to_bytes(8, "little"))
+            file.write(text)
+            for tensor in tensors.values():
+                flat = tensor.detach().cpu().contiguous().reshape(-1)
+                file.write(flat.view(torch.uint8).numpy())
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
