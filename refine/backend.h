@@ -5,6 +5,7 @@
  * The engine validates, the backend trusts.
  *
  * A device, with everything made from it, belongs to one thread at a time.
+ * Functions that free wait for what still runs.
  * Functions of the frame and of plans enqueue: their effect is visible to
  * later calls on the device, and to the caller after plane_map or
  * synchronise.
@@ -29,12 +30,12 @@ typedef struct
 
 typedef struct
 {
-  char name[128];
+  char name[256];
   guint types;                  // bits 1 << CpspType that it can compute in
   CpspType fastest_type;        // of those that it does well
   guint batch;                  // crops at once that suit it
   gboolean streams_transients;  // see CpspProgramParams
-  gsize memory;                 // bytes in use now, weights not counted
+  gsize memory;                 // bytes reserved, weights not counted
 } CpspDeviceInfo;
 
 typedef enum
@@ -105,8 +106,8 @@ struct _CpspBackend
   void (*close) (CpspDevice * device);
   void (*describe) (CpspDevice * device, CpspDeviceInfo * info);
 
-  // Makes everything that the program needs, weights converted (once per
-  // network, type and device). All plans of a device share one arena: what a
+  // Makes everything that the program needs; plans of one network share its
+  // converted weights. All plans of a device share one arena: what a
   // plan computed is gone when another one is loaded or runs. PROGRAM must
   // outlive the plan. After a failure the device's other plans may only be
   // freed.

@@ -119,7 +119,6 @@ read_affine (CpspNetwork * network, const CpspModel * model, const char *name)
     affine->scale[i] /= sqrtf (variance[i] + BATCH_NORM_EPSILON);
     affine->shift[i] -= mean[i] * affine->scale[i];
   }
-  affine->index = network->affines->len;
   g_ptr_array_add (network->affines, affine);
   return affine;
 }
@@ -130,7 +129,6 @@ add_conv (CpspNetwork * network, const char *name, guint c_in, guint c_out,
 {
   CpspConv *conv = g_new0 (CpspConv, 1);
 
-  conv->index = network->convs->len;
   conv->name = g_strdup (name);
   conv->c_in = c_in;
   conv->c_out = c_out;
@@ -193,7 +191,6 @@ read_head (CpspNetwork * network, const CpspModel * model,
   head->out_weight = read_tensor (network, model, out_name, "weight", NULL);
   out_bias = read_tensor (network, model, out_name, "bias", NULL);
   head->out_bias = out_bias ? *out_bias : 0;
-  head->index = network->heads->len;
   g_ptr_array_add (network->heads, head);
   return head;
 }
@@ -251,7 +248,6 @@ multiply (float *product, const float *a, gsize a_stride, const float *b,
   // 8 rows of b times a strip of columns stay in the first-level cache.
   const guint step = 8, strip = 512;
 
-#pragma omp parallel for schedule(static)
   for (guint r = 0; r < rows; r++) {
     float *p = product + (gsize) r * columns;
 
@@ -339,11 +335,44 @@ read_up_block (CpspNetwork * network, const CpspModel * model, guint k)
   up->shortcut = read_conv (network, model, name[2], c_out, 1, NULL);
 }
 
+static gboolean
+all_finite (const float *values, gsize n)
+{
+  for (gsize i = 0; i < n; i++)
+    if (!isfinite (values[i]))
+      return FALSE;
+  return TRUE;
+}
+
+// What was finite may not be so after folding. Returns the name of a layer
+// that overflowed, NULL: none.
+static const char *
+find_overflow (const CpspNetwork * network)
+{
+  for (guint i = 0; i < network->convs->len; i++) {
+    const CpspConv *conv = g_ptr_array_index (network->convs, i);
+
+    if (!all_finite (conv->weight, (gsize) conv->c_out * conv->c_in *
+            conv->kernel * conv->kernel) ||
+        (conv->bias && !all_finite (conv->bias, conv->c_out)))
+      return conv->name;
+  }
+  for (guint i = 0; i < network->affines->len; i++) {
+    const CpspAffine *affine = g_ptr_array_index (network->affines, i);
+
+    if (!all_finite (affine->scale, affine->channels) ||
+        !all_finite (affine->shift, affine->channels))
+      return "a batch norm";
+  }
+  return NULL;
+}
+
 CpspNetwork *
 cpsp_network_new (const CpspModel * model, GError ** error)
 {
   CpspNetwork *network = g_new0 (CpspNetwork, 1);
   const guint *heads;
+  const char *overflow;
 
   network->refs = 1;
   network->widths = *cpsp_model_get_widths (model);
@@ -365,6 +394,14 @@ cpsp_network_new (const CpspModel * model, GError ** error)
   if (network->no_memory) {
     g_set_error (error, CPSP_ERROR, CPSP_ERROR_NO_MEMORY,
         "%s: no memory for its weights", cpsp_model_get_path (model));
+    cpsp_network_unref (network);
+    return NULL;
+  }
+  overflow = find_overflow (network);
+  if (overflow) {
+    g_set_error (error, CPSP_ERROR, CPSP_ERROR_FORMAT,
+        "%s: %s overflows when its batch norm is applied",
+        cpsp_model_get_path (model), overflow);
     cpsp_network_unref (network);
     return NULL;
   }
@@ -664,8 +701,19 @@ compare_offset (gconstpointer a, gconstpointer b)
   return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-// Largest first, each at the lowest place that is free all its life.
-static void
+// FALSE if the tensor's size does not fit a gsize.
+static gboolean
+compute_size (CpspTensor * t, guint batch)
+{
+  return g_size_checked_mul (&t->size, batch, t->height) &&
+      g_size_checked_mul (&t->size, t->size, t->width) &&
+      g_size_checked_mul (&t->size, t->size, t->pitch) &&
+      g_size_checked_mul (&t->size, t->size, cpsp_type_size (t->type));
+}
+
+// Largest first, each at the lowest place that is free all its life. FALSE if
+// no memory could be as large as that.
+static gboolean
 plan_arena (CpspProgram * program)
 {
   g_autoptr (GPtrArray) order = g_ptr_array_new ();
@@ -674,8 +722,8 @@ plan_arena (CpspProgram * program)
   for (guint i = 0; i < program->n_tensors; i++) {
     CpspTensor *t = &program->tensors[i];
 
-    t->size = (gsize) program->params.batch * t->height * t->width *
-        t->pitch * cpsp_type_size (t->type);
+    if (!compute_size (t, program->params.batch) || t->size > G_MAXSSIZE)
+      return FALSE;
     if (!(t->transient && program->params.stream_transients))
       g_ptr_array_add (order, t);
   }
@@ -696,7 +744,11 @@ plan_arena (CpspProgram * program)
     g_ptr_array_add (placed, t);
     g_ptr_array_sort (placed, compare_offset);
     program->arena_size = MAX (program->arena_size, t->offset + t->size);
+    // So that no sum of two of them can wrap.
+    if (program->arena_size > G_MAXSSIZE)
+      return FALSE;
   }
+  return TRUE;
 }
 
 CpspProgram *
@@ -736,7 +788,13 @@ cpsp_program_new (CpspNetwork * network, const CpspProgramParams * params,
   program->ops = (CpspOp *) g_array_free (b.ops, FALSE);
   program->n_tensors = b.tensors->len;
   program->tensors = (CpspTensor *) g_array_free (b.tensors, FALSE);
-  plan_arena (program);
+  if (!plan_arena (program)) {
+    g_set_error (error, CPSP_ERROR, CPSP_ERROR_NO_MEMORY,
+        "no memory for a program of %u x %ux%u", params->batch,
+        params->width, params->height);
+    cpsp_program_free (program);
+    return NULL;
+  }
   return program;
 }
 

@@ -22,7 +22,6 @@ G_BEGIN_DECLS
 // A convolution, batch norm folded in. Weights are [c_out][c_in][k][k].
 typedef struct
 {
-  guint index;                  // in CpspNetwork.convs: a key for backends
   const char *name;
   guint c_in, c_out, kernel;
   float *weight;
@@ -32,7 +31,6 @@ typedef struct
 // Per channel: x -> max (0, scale * x + shift)
 typedef struct
 {
-  guint index;
   guint channels;
   float *scale, *shift;
 } CpspAffine;
@@ -41,7 +39,6 @@ typedef struct
 // weight is [hidden][c_in].
 typedef struct
 {
-  guint index;
   const char *name;
   guint c_in, hidden;
   float *weight, *bias, *out_weight;
@@ -170,7 +167,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (CpspProgram, cpsp_program_free)
 
 // Multiply-accumulates of operation I over the whole batch.
 guint64 cpsp_program_op_macs (const CpspProgram * program, guint i);
-// Bytes that operation I reads (weights included, once) and writes.
+// Bytes of the tensors and convolution weights that operation I reads and
+// writes.
 guint64 cpsp_program_op_bytes (const CpspProgram * program, guint i);
 // One line: kind, name, shapes, flags. (transfer full)
 char *cpsp_program_op_to_string (const CpspProgram * program, guint i);

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The order of things: what is prepared for a size, and what each frame does.
+ */
 #include "refiner.h"
 
 #include "tiles.h"
@@ -57,22 +60,30 @@ open_device (CpspRefiner * refiner, const CpspRefinerParams * params,
   const CpspDeviceParams device_params = {
     .threads = params->threads,.device_id = params->device_id,
   };
+  g_autoptr (GString) reason = g_string_new (NULL);
+  GError *refused = NULL;
 
   for (guint i = 0; i < G_N_ELEMENTS (backends); i++) {
     if (params->backend != CPSP_BACKEND_AUTO &&
         params->backend != backends[i].choice)
       continue;
-    g_clear_error (error);
     refiner->backend = backends[i].backend;
-    refiner->device = refiner->backend->open (&device_params, error);
+    refiner->device = refiner->backend->open (&device_params, &refused);
     if (refiner->device) {
       refiner->backend->describe (refiner->device, &refiner->info);
+      // A better one that could not be opened shows in the name.
+      if (reason->len > 0)
+        g_snprintf (refiner->info.name + strlen (refiner->info.name),
+            sizeof refiner->info.name - strlen (refiner->info.name), " (%s)",
+            reason->str);
       return TRUE;
     }
+    g_string_append_printf (reason, "%s%s: %s", reason->len ? "; " : "",
+        backends[i].backend->name, refused->message);
+    g_clear_error (&refused);
   }
-  if (error && !*error)
-    g_set_error (error, CPSP_ERROR, CPSP_ERROR_DEVICE,
-        "this build has no CUDA backend");
+  g_set_error (error, CPSP_ERROR, CPSP_ERROR_DEVICE, "%s", reason->len ?
+      reason->str : "this build has no CUDA backend");
   return FALSE;
 }
 
@@ -121,17 +132,24 @@ clear_plane (CpspRefiner * refiner, CpspPlane ** plane)
 }
 
 static void
+clear_program (CpspRefiner * refiner, CpspPlan ** plan,
+    CpspProgram ** program)
+{
+  if (*plan)
+    refiner->backend->plan_free (*plan);
+  if (*program)
+    cpsp_program_free (*program);
+  *plan = NULL;
+  *program = NULL;
+}
+
+static void
 unprepare (CpspRefiner * refiner)
 {
   for (guint i = 0; i < refiner->n_levels; i++) {
     Level *level = &refiner->levels[i];
 
-    if (level->plan)
-      refiner->backend->plan_free (level->plan);
-    if (level->program)
-      cpsp_program_free (level->program);
-    level->plan = NULL;
-    level->program = NULL;
+    clear_program (refiner, &level->plan, &level->program);
     clear_plane (refiner, &level->p1);
     clear_plane (refiner, &level->p4);
     clear_plane (refiner, &level->sum1);
@@ -340,14 +358,10 @@ static gboolean
 prepare_tiles (CpspRefiner * refiner, GError ** error)
 {
   const CpspRect all = { 0, 0, refiner->width, refiner->height };
-  Level *last = &refiner->levels[refiner->n_levels - 1];
 
-  refiner->crops_grid = 0;
-  if (refiner->n_levels == 1)
-    return TRUE;
-  cpsp_tile_plan_grid (&last->tiles, refiner->width, refiner->height,
+  refiner->crops_grid = refiner->n_levels == 1 ? 0 :
+      cpsp_tile_grid_count (refiner->width, refiner->height,
       refiner->settings.crop_size);
-  refiner->crops_grid = last->tiles.tiles->len;
   for (guint i = 1; i < refiner->n_levels; i++)
     if (!plan_tiles (refiner, &refiner->levels[i], &refiner->levels[i - 1],
             &all, TRUE, error))
@@ -390,6 +404,9 @@ cpsp_refiner_prepare (CpspRefiner * refiner, const CpspSettings * settings,
     guint width, guint height, GError ** error)
 {
   const CpspSettings *old = &refiner->settings;
+  CpspProgram *program;
+  CpspPlan *plan;
+  gboolean ok;
 
   if (!cpsp_settings_check (settings, error))
     return FALSE;
@@ -408,15 +425,21 @@ cpsp_refiner_prepare (CpspRefiner * refiner, const CpspSettings * settings,
     refiner->settings = *settings;
     return TRUE;
   }
+  // An old plan stays until the new ones are made, and keeps the weights that
+  // they share.
+  plan = refiner->levels[0].plan;
+  program = refiner->levels[0].program;
+  refiner->levels[0].plan = NULL;
+  refiner->levels[0].program = NULL;
   unprepare (refiner);
   refiner->width = width;
   refiner->height = height;
   refiner->settings = *settings;
-  if (!prepare_levels (refiner, error)) {
+  ok = prepare_levels (refiner, error);
+  clear_program (refiner, &plan, &program);
+  if (!ok)
     unprepare (refiner);
-    return FALSE;
-  }
-  return TRUE;
+  return ok;
 }
 
 // The mask, as it is
@@ -670,6 +693,53 @@ refine_steps (CpspRefiner * refiner, const CpspImageView * image,
   return TRUE;
 }
 
+// Whether the views are what image.h says; the backends trust them.
+static gboolean
+component_is_valid (const CpspComponent * component)
+{
+  guint bits = component->wide ? 16 : 8;
+
+  return component->data && component->depth > 0 && component->depth <= bits
+      && component->shift + component->depth <= bits;
+}
+
+static gboolean
+check_views (const CpspImageView * image, const CpspMaskView * mask,
+    const CpspAlphaView * alpha, GError ** error)
+{
+  guint sample = alpha->format == CPSP_ALPHA_U8 ? 1 :
+      alpha->format == CPSP_ALPHA_U16 ? 2 : 4;
+  const char *what = NULL;
+
+  if (image->n_components != 1 && image->n_components != 3)
+    what = "a frame has 1 or 3 components";
+  else if (image->chroma_shift_x > 8 || image->chroma_shift_y > 8)
+    what = "chroma is subsampled too far";
+  for (guint c = 0; !what && c < image->n_components; c++)
+    if (!component_is_valid (&image->component[c]))
+      what = "a component of the frame is malformed";
+  if (!what && (!component_is_valid (&mask->component) || !(mask->scale > 0)))
+    what = "the mask is malformed";
+  if (!what && (!alpha->data || (guintptr) alpha->data % sample ||
+          alpha->stride_bytes % (gssize) sample))
+    what = "the alpha's memory is not aligned";
+  if (what) {
+    g_set_error_literal (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT, what);
+    return FALSE;
+  }
+  if (alpha->width != image->width || alpha->height != image->height ||
+      mask->width == 0 || mask->height == 0 ||
+      mask->width > CPSP_FRAME_SIZE_MAX ||
+      mask->height > CPSP_FRAME_SIZE_MAX) {
+    g_set_error (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT,
+        "alpha of %ux%u, mask of %ux%u for a frame of %ux%u", alpha->width,
+        alpha->height, mask->width, mask->height, image->width,
+        image->height);
+    return FALSE;
+  }
+  return TRUE;
+}
+
 gboolean
 cpsp_refiner_refine (CpspRefiner * refiner, const CpspSettings * settings,
     const CpspImageView * image, const CpspMaskView * mask,
@@ -684,18 +754,11 @@ cpsp_refiner_refine (CpspRefiner * refiner, const CpspSettings * settings,
   if (!stats)
     stats = &ignored;
   *stats = (CpspStats) { 0 };
-  if (!cpsp_refiner_prepare (refiner, settings, image->width, image->height,
+  if (!check_views (image, mask, alpha, error) ||
+      !cpsp_refiner_prepare (refiner, settings, image->width, image->height,
           error))
     return FALSE;
   stats->crops_grid = refiner->crops_grid;
-  if (alpha->width != image->width || alpha->height != image->height ||
-      mask->width == 0 || mask->height == 0) {
-    g_set_error (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT,
-        "alpha of %ux%u, mask of %ux%u for a frame of %ux%u", alpha->width,
-        alpha->height, mask->width, mask->height, image->width,
-        image->height);
-    return FALSE;
-  }
   bounds = mask_bounds (mask, settings->mask_threshold, &uniform);
   // Without a boundary there is nothing to refine.
   if (uniform) {
@@ -703,8 +766,11 @@ cpsp_refiner_refine (CpspRefiner * refiner, const CpspSettings * settings,
   } else {
     whole = object_region (&bounds, mask, image->width, image->height);
     if (!refine_steps (refiner, image, mask, region ? region : &whole,
-            region == NULL, alpha, stats, error))
+            region == NULL, alpha, stats, error)) {
+      // Nothing may still read the views when we return.
+      refiner->backend->synchronise (refiner->device, NULL);
       return FALSE;
+    }
   }
   stats->total_ms = (g_get_monotonic_time () - begun) / 1000.0;
   return TRUE;

@@ -96,15 +96,17 @@ gsize cpsp_refiner_get_memory (const CpspRefiner * refiner);
 // cannot work.
 gboolean cpsp_settings_check (const CpspSettings * settings, GError ** error);
 
-// Allocates all that frames of WIDTH x HEIGHT need with SETTINGS, so that
-// cpsp_refiner_refine allocates nothing; it calls this itself when needed.
+// Allocates what frames of WIDTH x HEIGHT need with SETTINGS, but for some row
+// buffers that the first frame adds; cpsp_refiner_refine calls this itself
+// when needed.
 gboolean cpsp_refiner_prepare (CpspRefiner * refiner,
     const CpspSettings * settings, guint width, guint height,
     GError ** error);
 
 // Refines one frame. REGION (nullable): where Local crops may run, frame
 // pixels, clipped to the frame; NULL: the coarse mask's bounding box enlarged
-// by 25 % (half on each side). ALPHA must have the frame's size. STATS
+// by 25 % (half on each side), and for CPSP_LOCAL_REGION_REFERENCE, as
+// published, everywhere. ALPHA must have the frame's size. STATS
 // (nullable) is filled. All views need only live until the call returns.
 // FALSE and an error on failure: ALPHA's content is then undefined.
 gboolean cpsp_refiner_refine (CpspRefiner * refiner,

@@ -155,6 +155,23 @@ get_grid_start (guint side, guint crop_size, guint i, guint * start)
   return i == 0 || (i - 1) * step < last;
 }
 
+static guint
+count_grid_starts (guint side, guint crop_size)
+{
+  guint n = 0, start;
+
+  while (get_grid_start (side, crop_size, n, &start))
+    n++;
+  return n;
+}
+
+guint
+cpsp_tile_grid_count (guint width, guint height, guint crop_size)
+{
+  return count_grid_starts (width, crop_size) *
+      count_grid_starts (height, crop_size);
+}
+
 void
 cpsp_tile_plan_grid (CpspTilePlan * plan, guint width, guint height,
     guint crop_size)

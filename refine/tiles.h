@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which crops the Local step runs, as data: a list of tiles of one size. A
- * tile plan can be printed, tested and cut to a budget.
+ * Which crops the Local step runs, as data: a list of tiles of one size.
  */
 #pragma once
 
@@ -39,6 +38,8 @@ typedef struct
 void cpsp_tile_plan_init (CpspTilePlan * plan);
 void cpsp_tile_plan_clear (CpspTilePlan * plan);
 
+// How many tiles the published grid has.
+guint cpsp_tile_grid_count (guint width, guint height, guint crop_size);
 // The published grid: crops of CROP_SIZE with step CROP_SIZE / 2 - 32.
 // CROP_SIZE >= CPSP_CROP_SIZE_MIN.
 void cpsp_tile_plan_grid (CpspTilePlan * plan, guint width, guint height,

@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 
 // Bytes of a transient made at a time, per thread: several rows of the widest
-// one, and less than a core's share of the last-level cache.
+// one, and small enough for the last-level cache of most processors.
 #define BAND_SIZE (2 << 20)
 // Channels that a thread pools at a time.
 #define POOL_CHANNELS 64
@@ -37,7 +37,7 @@ typedef struct
   CpspOnednnConv *conv;         // CONV: of the whole image, or of a band
   CpspOnednnConv *last;         // of the last band, if that is smaller
   guint band_rows;              // rows of output per band; 0: no bands
-  CachedWeights *weights;
+  CachedWeights *weights, *last_weights;
   float *head_weight;           // HEAD: [c][hidden], hidden padded with zeros
   float *head_bias, *head_out;
   guint head_hidden;
@@ -68,19 +68,21 @@ cpsp_cpu_enter (CpspDevice * device)
   g_mutex_lock (&cores_lock);
   ticket = cores_next_ticket++;
   while (ticket != cores_serving ||
-      (cores_used > 0 && cores_used + device->threads > cores))
+      cores_used + device->threads > cores)
     g_cond_wait (&cores_freed, &cores_lock);
   cores_used += device->threads;
   cores_serving++;
   g_cond_broadcast (&cores_freed);
   g_mutex_unlock (&cores_lock);
   // A setting of the calling thread; oneDNN follows it.
+  device->callers_threads = omp_get_max_threads ();
   omp_set_num_threads (device->threads);
 }
 
 void
 cpsp_cpu_leave (CpspDevice * device)
 {
+  omp_set_num_threads (device->callers_threads);
   g_mutex_lock (&cores_lock);
   cores_used -= device->threads;
   g_cond_broadcast (&cores_freed);
@@ -93,19 +95,24 @@ cpsp_buffer_grow (CpspBuffer * buffer, gsize size, GError ** error)
   // Large ones in huge pages: fewer misses of the page table's cache.
   gsize align = size >= HUGE_PAGE ? HUGE_PAGE : 64;
 
+  void *data;
+
   if (size <= buffer->size)
     return TRUE;
   size = (size + align - 1) / align * align;
-  free (buffer->data);
-  buffer->data = aligned_alloc (align, size);
-  buffer->size = buffer->data ? size : 0;
-  if (!buffer->data) {
+  data = aligned_alloc (align, size);
+  if (!data) {
     g_set_error (error, CPSP_ERROR, CPSP_ERROR_NO_MEMORY,
         "no memory for a buffer of %" G_GSIZE_FORMAT " bytes", size);
     return FALSE;
   }
+#ifdef MADV_HUGEPAGE
   if (align == HUGE_PAGE)
-    madvise (buffer->data, size, MADV_HUGEPAGE);
+    madvise (data, size, MADV_HUGEPAGE);
+#endif
+  free (buffer->data);
+  buffer->data = data;
+  buffer->size = size;
   return TRUE;
 }
 
@@ -116,18 +123,25 @@ cpsp_buffer_clear (CpspBuffer * buffer)
   *buffer = (CpspBuffer) { 0 };
 }
 
+// Floats from thread to thread: no two write the same cache line, and what is
+// read behind a row's end belongs to its thread.
+static gsize
+row_stride (gsize n)
+{
+  return (n + CPSP_GATHER_SLACK + 15) / 16 * 16;
+}
+
 gboolean
 cpsp_cpu_rows (CpspDevice * device, gsize n, GError ** error)
 {
-  // Rounded up, so that no two threads write the same cache line.
-  return cpsp_buffer_grow (&device->rows, ((n + 15) / 16 * 16 *
-          device->threads + CPSP_GATHER_SLACK) * sizeof (float), error);
+  return cpsp_buffer_grow (&device->rows, row_stride (n) *
+      device->threads * sizeof (float), error);
 }
 
 float *
 cpsp_cpu_row (CpspDevice * device, gsize n)
 {
-  return (float *) device->rows.data + (n + 15) / 16 * 16 *
+  return (float *) device->rows.data + row_stride (n) *
       omp_get_thread_num ();
 }
 
@@ -180,8 +194,10 @@ cpu_open (const CpspDeviceParams * params, GError ** error)
 {
   CpspDevice *device = g_new0 (CpspDevice, 1);
 
-  device->threads = params->threads ? params->threads :
-      (guint) omp_get_num_procs ();
+  // More threads than cores only wait for each other.
+  device->threads = omp_get_num_procs ();
+  if (params->threads)
+    device->threads = MIN (params->threads, device->threads);
   device->weights = g_ptr_array_new ();
   device->onednn = cpsp_onednn_new (error);
   if (!device->onednn) {
@@ -314,7 +330,7 @@ prepare_conv (CpspPlan * plan, const CpspOp * op, OpData * data,
     .dst_height = dst->height,.dst_width = dst->width,
     .kernel = op->conv->kernel,.stride = op->stride,
     .dilation = op->dilation,
-    .pad_top = halo,.pad_bottom = halo,.pad_left = halo,.pad_right = halo,
+    .pad_rows = halo,.pad_columns = halo,
     .bias = op->conv->bias != NULL,
     .accumulate = op->accumulate,.relu = op->relu,
   };
@@ -327,7 +343,7 @@ prepare_conv (CpspPlan * plan, const CpspOp * op, OpData * data,
             (data->band_rows + 2 * halo) * row_size (src), error))
       return FALSE;
     shape.batch = 1;
-    shape.pad_top = shape.pad_bottom = 0;
+    shape.pad_rows = 0;
     if (dst->height % data->band_rows) {
       shape.dst_height = dst->height % data->band_rows;
       shape.src_height = shape.dst_height + 2 * halo;
@@ -347,24 +363,29 @@ prepare_conv (CpspPlan * plan, const CpspOp * op, OpData * data,
     return FALSE;
   scratch = cpsp_onednn_conv_get_scratch (data->conv);
   if (data->last) {
-    scratch = MAX (scratch, cpsp_onednn_conv_get_scratch (data->last));
-    if (!cpsp_onednn_weights_fit (data->weights->weights, data->last)) {
-      g_set_error (error, CPSP_ERROR, CPSP_ERROR_DEVICE,
-          "oneDNN: %s wants two layouts of one weight", op->conv->name);
+    data->last_weights = weights_get (device, op->conv, shape.type, &shape,
+        data->last, error);
+    if (!data->last_weights)
       return FALSE;
-    }
+    scratch = MAX (scratch, cpsp_onednn_conv_get_scratch (data->last));
   }
   return cpsp_buffer_grow (&device->scratch, scratch, error);
 }
 
-static void
-prepare_head (const CpspHead * head, OpData * data)
+static gboolean
+prepare_head (const CpspHead * head, OpData * data, GError ** error)
 {
   guint hidden = (head->hidden + CPSP_HEAD_BLOCK - 1) / CPSP_HEAD_BLOCK *
       CPSP_HEAD_BLOCK;
 
   data->head_hidden = hidden;
-  data->head_weight = g_new0 (float, (gsize) head->c_in * hidden);
+  data->head_weight = g_try_malloc0_n ((gsize) head->c_in * hidden,
+      sizeof (float));
+  if (!data->head_weight) {
+    g_set_error (error, CPSP_ERROR, CPSP_ERROR_NO_MEMORY,
+        "no memory for the weights of %s", head->name);
+    return FALSE;
+  }
   data->head_bias = g_new0 (float, hidden);
   data->head_out = g_new0 (float, hidden);
   for (guint h = 0; h < head->hidden; h++) {
@@ -374,6 +395,7 @@ prepare_head (const CpspHead * head, OpData * data)
     data->head_bias[h] = head->bias[h];
     data->head_out[h] = head->out_weight[h];
   }
+  return TRUE;
 }
 
 // Where output I of a resize by FACTOR (half-pixel centres, borders clamped)
@@ -424,7 +446,7 @@ row_floats (const CpspPlan * plan, const CpspOp * op)
     case CPSP_OP_UPSAMPLE:
       return (gsize) src->width * src->pitch;
     case CPSP_OP_LOGIT:
-      return (gsize) src->width * (op->factor + 1);
+      return (gsize) src->width * (op->factor + 1) + CPSP_GATHER_SLACK;
     default:
       return 0;
   }
@@ -438,6 +460,8 @@ cpu_plan_free (CpspPlan * plan)
 
     if (data->weights)
       weights_release (plan->device, data->weights);
+    if (data->last_weights)
+      weights_release (plan->device, data->last_weights);
     if (data->conv)
       cpsp_onednn_conv_free (data->conv);
     if (data->last)
@@ -467,6 +491,9 @@ cpu_plan_new (CpspDevice * device, const CpspProgram * program,
 
   // oneDNN prepares for as many threads as it will run on.
   cpsp_cpu_enter (device);
+  // Nothing in the arena is kept: there need never be two.
+  if (program->arena_size > device->arena.size)
+    cpsp_buffer_clear (&device->arena);
   ok = cpsp_buffer_grow (&device->arena, program->arena_size, error);
   for (guint i = 0; ok && i < program->n_ops; i++) {
     const CpspOp *op = &program->ops[i];
@@ -474,7 +501,7 @@ cpu_plan_new (CpspDevice * device, const CpspProgram * program,
     if (op->kind == CPSP_OP_CONV)
       ok = prepare_conv (plan, op, &plan->ops[i], error);
     else if (op->kind == CPSP_OP_HEAD)
-      prepare_head (op->head, &plan->ops[i]);
+      ok = prepare_head (op->head, &plan->ops[i], error);
     else if (op->kind == CPSP_OP_LOGIT)
       prepare_logit (op, program->tensors[op->src[0]].width, &plan->ops[i]);
     ok = ok && cpsp_cpu_rows (device, row_floats (plan, op), error);
@@ -550,6 +577,7 @@ run_bands (const CpspPlan * plan, const CpspOp * concat, const CpspOp * op,
   for (guint n = 0; n < plan->program->params.batch; n++)
     for (guint y0 = 0; y0 < dst->height; y0 += data->band_rows) {
       guint rows = MIN (data->band_rows, dst->height - y0);
+      gboolean full = rows == data->band_rows;
       // The band's row j is the image's y0 + j - halo. What the previous
       // band ended with begins this one.
       guint kept = y0 > 0 ? 2 * halo : 0;
@@ -565,8 +593,8 @@ run_bands (const CpspPlan * plan, const CpspOp * concat, const CpspOp * op,
           concat_row (plan, concat, n, y0 + j - halo, row);
       }
       if (!cpsp_onednn_conv_run (plan->device->onednn,
-              rows == data->band_rows ? data->conv : data->last,
-              data->weights->weights, band,
+              full ? data->conv : data->last, full ? data->weights->weights :
+              data->last_weights->weights, band,
               cpsp_cpu_tensor (plan, op->dst, n) + y0 * row_size (dst),
               plan->device->scratch.data, error))
         return FALSE;
@@ -757,14 +785,14 @@ run_logit (const CpspPlan * plan, const CpspOp * op, const OpData * data)
       const float *from = (float *) cpsp_cpu_tensor (plan, op->src[0], n);
       guint8 *to = cpsp_cpu_tensor (plan, op->dst, n) + y * row_size (dst);
       float *mixed = cpsp_cpu_row (plan->device, floats);
-      float *row = mixed + src->width;
+      float *row = mixed + src->width + CPSP_GATHER_SLACK;
       guint first, second;
       float t;
 
       locate (y, op->factor, src->height, &first, &second, &t);
       cpsp_kernels_f32.mix_rows (mixed, from + (gsize) first * src->width,
           from + (gsize) second * src->width, t, src->width);
-      cpsp_gather_floats (row, mixed, data->expand_index,
+      cpsp_gather_floats (row, mixed, 0, data->expand_index,
           data->expand_weight, 2, dst->width);
       if (op->sigmoid)
         cpsp_sigmoid_row (row, dst->width);

@@ -33,6 +33,7 @@ typedef struct
 struct _CpspDevice
 {
   guint threads;
+  guint callers_threads;        // OpenMP's setting, while we compute
   CpspOnednn *onednn;
   GPtrArray *weights;           // of CachedWeights (cpu.c)
   CpspBuffer arena, band, scratch;

@@ -187,7 +187,7 @@ taps_apply (const CpspTaps * taps, float *dst, const float *src)
   if (taps->identity)
     memcpy (dst, src, taps->n * sizeof (float));
   else
-    cpsp_gather_floats (dst, src - taps->low, taps->index, taps->weight,
+    cpsp_gather_floats (dst, src, taps->low, taps->index, taps->weight,
         taps->n_taps, taps->n);
 }
 
@@ -282,7 +282,8 @@ convert_row (const CpspImageView * view, float *restrict r,
 
   for (guint i = 0; i < 3; i++) {
     for (guint j = 0; j < 3; j++)
-      m[i][j] = view->matrix[i][j] / deviation[i];
+      m[i][j] = j < view->n_components ? view->matrix[i][j] / deviation[i] :
+          0;
     offset[i] = (view->offset[i] - mean[i]) / deviation[i];
   }
   for (guint x = 0; x < n; x++) {
@@ -299,10 +300,11 @@ convert_row (const CpspImageView * view, float *restrict r,
 }
 
 CPSP_CLONES static void
-threshold_row (float *restrict row, float threshold, guint n)
+threshold_row (float *restrict row, float scale, float offset,
+    float threshold, guint n)
 {
   for (guint i = 0; i < n; i++)
-    row[i] = row[i] > threshold ? 1 : -1;
+    row[i] = scale * row[i] + offset > threshold ? 1 : -1;
 }
 
 CPSP_CLONES static void
@@ -438,8 +440,9 @@ cpsp_cpu_load_image (CpspPlan * plan, guint slot, const CpspCrop * crop,
       return FALSE;
     span = MAX (span, taps[c][0]->high - taps[c][0]->low);
   }
-  taps[2][0] = taps[1][0];
-  taps[2][1] = taps[1][1];
+  if (view->n_components == 3)
+    memcpy (taps[2], taps[1], sizeof taps[2]);
+  span += CPSP_GATHER_SLACK;
   floats = span + 3 * crop->crop_width;
   if (!cpsp_cpu_rows (device, floats, error))
     return FALSE;
@@ -501,9 +504,7 @@ levels_row (const Levels * levels, guint y, float *dst, float *scratch)
     add_samples (scratch, &view->component, tx->low, ty->index[k * ty->n + y],
         ty->weight[k * ty->n + y], k == 0, tx->high - tx->low);
   taps_apply (tx, dst, scratch);
-  // scale * v + offset > threshold, with scale > 0
-  threshold_row (dst, (levels->threshold - view->offset) / view->scale,
-      tx->n);
+  threshold_row (dst, view->scale, view->offset, levels->threshold, tx->n);
 }
 
 gboolean
@@ -530,7 +531,7 @@ cpsp_cpu_load_coarse (CpspPlan * plan, guint slot, const CpspCrop * crop,
       !taps_resize (&device->taps[3], mask->height, height,
           CPSP_RESIZE_BILINEAR, 0, height, error))
     return FALSE;
-  span = tx->high - tx->low;
+  span = tx->high - tx->low + CPSP_GATHER_SLACK;
   floats = MAX (mask->width, crop->crop_width) + 2 * span;
   if (!cpsp_cpu_rows (device, floats, error))
     return FALSE;
@@ -549,7 +550,7 @@ cpsp_cpu_load_coarse (CpspPlan * plan, guint slot, const CpspCrop * crop,
         if (weight == 0 && !first)
           continue;
         levels_row (&levels, ty->index[k * ty->n + y], row, out);
-        cpsp_add_floats (sum, row, weight, first, span);
+        cpsp_add_floats (sum, row, weight, first, tx->high - tx->low);
         first = FALSE;
       }
       taps_apply (tx, out, sum);
@@ -592,7 +593,7 @@ cpsp_cpu_load_masks (CpspPlan * plan, guint slot, const CpspCrop * crop,
 
     if (used) {
       resize_plane_row (p1, ty, y, tx, seg, row);
-      threshold_row (seg, 0.5f, used);
+      threshold_row (seg, 1, 0, 0.5f, used);
       resize_plane_row (p4, ty, y, tx, coarse, row);
       double_minus_one_row (coarse, used);
     }

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The loops: once for each number type, and those on floats alone.
+ */
 #include "kernels.h"
 
 #define T float
@@ -93,8 +96,8 @@ typedef float Floats __attribute__ ((vector_size (64)));
 typedef gint32 Ints __attribute__ ((vector_size (64)));
 
 static inline __attribute__ ((always_inline)) guint
-permute_two_taps (float *dst, const float *src, const guint * index,
-    const float *weight, guint n)
+permute_two_taps (float *dst, const float *src, guint low,
+    const guint * index, const float *weight, guint n)
 {
   const guint *second = index + n;
   guint i = 0;
@@ -107,7 +110,7 @@ permute_two_taps (float *dst, const float *src, const guint * index,
     // Indices ascend.
     if (second[i + 15] - base >= 16)
       break;
-    memcpy (&elements, src + base, sizeof elements);
+    memcpy (&elements, src + (base - low), sizeof elements);
     memcpy (&first, index + i, sizeof first);
     memcpy (&next, second + i, sizeof next);
     memcpy (&first_weight, weight + i, sizeof first_weight);
@@ -121,23 +124,23 @@ permute_two_taps (float *dst, const float *src, const guint * index,
 }
 #else
 static inline guint
-permute_two_taps (float *dst, const float *src, const guint * index,
-    const float *weight, guint n)
+permute_two_taps (float *dst, const float *src, guint low,
+    const guint * index, const float *weight, guint n)
 {
   return 0;
 }
 #endif
 
 CPSP_CLONES void
-cpsp_gather_floats (float *restrict dst, const float *src,
+cpsp_gather_floats (float *restrict dst, const float *src, guint low,
     const guint * index, const float *weight, guint n_taps, guint n)
 {
-  guint begin = n_taps == 2 ? permute_two_taps (dst, src, index, weight, n) :
-      0;
+  guint begin = n_taps == 2 ? permute_two_taps (dst, src, low, index, weight,
+      n) : 0;
 
   for (guint i = begin; i < n; i++)
-    dst[i] = weight[i] * src[index[i]];
+    dst[i] = weight[i] * src[index[i] - low];
   for (guint k = 1; k < n_taps; k++)
     for (guint i = begin; i < n; i++)
-      dst[i] += weight[k * n + i] * src[index[k * n + i]];
+      dst[i] += weight[k * n + i] * src[index[k * n + i] - low];
 }

@@ -77,11 +77,11 @@ void cpsp_sigmoid_row (float *value, guint n);
 // dst = w * src (first), dst += w * src (not first); n values
 void cpsp_add_floats (float *dst, const float *src, float w, gboolean first,
     guint n);
-// dst[i] = sum over k < n_taps of weight[k * n + i] * src[index[k * n + i]];
-// index[k * n + i] ascends with i and with k. Up to CPSP_GATHER_SLACK elements
-// behind the last index are read, not used.
+// dst[i] = sum over k < n_taps of weight[k * n + i] *
+// src[index[k * n + i] - low]; index[k * n + i] ascends with i and with k. Up
+// to CPSP_GATHER_SLACK elements behind the last one are read, not used.
 #define CPSP_GATHER_SLACK 16
-void cpsp_gather_floats (float *dst, const float *src, const guint * index,
-    const float *weight, guint n_taps, guint n);
+void cpsp_gather_floats (float *dst, const float *src, guint low,
+    const guint * index, const float *weight, guint n_taps, guint n);
 
 G_END_DECLS

@@ -11,13 +11,11 @@ typedef const_dnnl_memory_desc_t Desc;
 typedef dnnl_memory_desc_t DescOwner;
 #define DESC(owner) (owner)
 #define desc_clear(owner) dnnl_memory_desc_destroy (owner)
-#define desc_size dnnl_memory_desc_get_size
 #else
 typedef const dnnl_memory_desc_t *Desc;
 typedef dnnl_memory_desc_t DescOwner;
 #define DESC(owner) (&(owner))
 #define desc_clear(owner) ((void) (owner))
-#define desc_size dnnl_memory_desc_get_size
 #endif
 
 struct _CpspOnednn
@@ -145,21 +143,20 @@ make_primitive_desc (CpspOnednn * onednn, const CpspOnednnShape * shape,
 {
   const dnnl_dims_t strides = { shape->stride, shape->stride };
   const dnnl_dims_t dilations = { shape->dilation - 1, shape->dilation - 1 };
-  const dnnl_dims_t pad_begin = { shape->pad_top, shape->pad_left };
-  const dnnl_dims_t pad_end = { shape->pad_bottom, shape->pad_right };
+  const dnnl_dims_t padding = { shape->pad_rows, shape->pad_columns };
   Desc bias = shape->bias ? DESC (descs[2]) : NULL;
 
 #if DNNL_VERSION_MAJOR >= 3
   return dnnl_convolution_forward_primitive_desc_create (desc, onednn->engine,
       dnnl_forward_inference, dnnl_convolution_direct, DESC (descs[0]),
-      DESC (descs[1]), bias, DESC (descs[3]), strides, dilations, pad_begin,
-      pad_end, attr);
+      DESC (descs[1]), bias, DESC (descs[3]), strides, dilations, padding,
+      padding, attr);
 #else
   dnnl_convolution_desc_t conv;
   dnnl_status_t status = dnnl_dilated_convolution_forward_desc_init (&conv,
       dnnl_forward_inference, dnnl_convolution_direct, DESC (descs[0]),
-      DESC (descs[1]), bias, DESC (descs[3]), strides, dilations, pad_begin,
-      pad_end);
+      DESC (descs[1]), bias, DESC (descs[3]), strides, dilations, padding,
+      padding);
 
   if (status != dnnl_success)
     return status;
@@ -231,7 +228,7 @@ cpsp_onednn_conv_free (CpspOnednnConv * conv)
 gsize
 cpsp_onednn_conv_get_scratch (const CpspOnednnConv * conv)
 {
-  return desc_size (dnnl_primitive_desc_query_md (conv->desc,
+  return dnnl_memory_desc_get_size (dnnl_primitive_desc_query_md (conv->desc,
           dnnl_query_scratchpad_md, 0));
 }
 

@@ -23,11 +23,11 @@ typedef struct
   guint batch, c_in, c_out;
   guint src_height, src_width, dst_height, dst_width;
   guint kernel, stride, dilation;
-  guint pad_top, pad_bottom, pad_left, pad_right;
+  guint pad_rows, pad_columns;  // on either side
   gboolean bias, accumulate, relu;
 } CpspOnednnShape;
 
-// NULL and a DEVICE error on failure.
+// Functions that can fail return NULL or FALSE and a DEVICE or NO_MEMORY error.
 CpspOnednn *cpsp_onednn_new (GError ** error);
 void cpsp_onednn_free (CpspOnednn * onednn);
 // "oneDNN 2.6.3"

@@ -631,7 +631,6 @@ packed_conv_release (CpspDevice * device, PackedConv * packed)
   g_free (packed);
 }
 
-// What other plans hold in the arena stays.
 static gboolean
 grow_arena (CpspDevice * device, gsize size, GError ** error)
 {
@@ -642,8 +641,6 @@ grow_arena (CpspDevice * device, gsize size, GError ** error)
   arena = allocate (size, 1, "activations", error);
   if (!arena)
     return FALSE;
-  if (device->arena_size > 0)
-    memcpy (arena, device->arena, device->arena_size);
   g_free (device->arena);
   device->arena = arena;
   device->arena_size = size;

@@ -9,7 +9,7 @@ static CpspDevice *
 cpu_open (const CpspDeviceParams * params, GError ** error)
 {
   g_set_error (error, CPSP_ERROR, CPSP_ERROR_DEVICE,
-      "this build has no oneDNN");
+      "this build has no oneDNN or OpenMP");
   return NULL;
 }
 

@@ -214,7 +214,7 @@ conv_shape (const CpspProgram * program, const CpspOp * op)
     .dst_height = dst->height,.dst_width = dst->width,
     .kernel = op->conv->kernel,.stride = op->stride,
     .dilation = op->dilation,
-    .pad_top = pad,.pad_bottom = pad,.pad_left = pad,.pad_right = pad,
+    .pad_rows = pad,.pad_columns = pad,
     .bias = op->conv->bias != NULL,
     .accumulate = op->accumulate,.relu = op->relu,
   };

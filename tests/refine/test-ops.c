@@ -50,11 +50,11 @@ add_random (Case * c, GRand * r, guint height, guint width, guint channels)
 static CpspConv *
 add_conv (Case * c, GRand * r, guint c_in, guint c_out, guint kernel)
 {
-  CpspConv *conv = &c->convs[c->n_convs];
+  CpspConv *conv = &c->convs[c->n_convs++];
   const gsize n = (gsize) c_in * kernel * kernel;
 
   *conv = (CpspConv) {
-    .index = c->n_convs++,.name = "conv",.c_in = c_in,.c_out = c_out,
+    .name = "conv",.c_in = c_in,.c_out = c_out,
     .kernel = kernel,
     // So that results stay far from fp16's maximum.
     .weight = random_values (r, n * c_out, 4 / sqrtf (n)),

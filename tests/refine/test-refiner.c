@@ -241,6 +241,60 @@ test_refused (void)
   frame_clear (&frame);
 }
 
+// Views that are not what image.h says are refused before anything reads them.
+static void
+test_views (void)
+{
+  g_autoptr (CpspRefiner) refiner = refiner_new (CPSP_PRECISION_AUTO);
+  CpspSettings settings = CPSP_SETTINGS_DEFAULT;
+  Frame good = frame_new (64, 64);
+
+  for (guint i = 0; i < 10; i++) {
+    Frame bad = good;
+    GError *error = NULL;
+
+    switch (i) {
+      case 0:
+        bad.image_view.n_components = 2;
+        break;
+      case 1:
+        bad.image_view.component[2].data = NULL;
+        break;
+      case 2:
+        bad.image_view.component[0].depth = 9;
+        break;
+      case 3:
+        bad.image_view.component[1].shift = 1;
+        break;
+      case 4:
+        bad.image_view.chroma_shift_x = 32;
+        break;
+      case 5:
+        bad.mask_view.scale = 0;
+        break;
+      case 6:
+        bad.mask_view.width = 0;
+        break;
+      case 7:
+        bad.mask_view.component.depth = 0;
+        break;
+      case 8:
+        bad.alpha_view.width = 63;
+        break;
+      case 9:
+        bad.alpha_view.stride_bytes += 1;
+        break;
+    }
+    g_assert_false (cpsp_refiner_refine (refiner, &settings, &bad.image_view,
+            &bad.mask_view, NULL, &bad.alpha_view, NULL, &error));
+    g_assert_error (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT);
+    g_clear_error (&error);
+  }
+  refine (refiner, &settings, &good);
+  assert_probabilities (&good);
+  frame_clear (&good);
+}
+
 // The same frame gives the same bytes: again, after another size, and in a
 // second refiner that computes at the same time.
 static gpointer
@@ -400,6 +454,7 @@ main (int argc, char **argv)
   g_test_add_func ("/refiner/sizes", test_sizes);
   g_test_add_func ("/refiner/masks", test_masks);
   g_test_add_func ("/refiner/refused", test_refused);
+  g_test_add_func ("/refiner/views", test_views);
   g_test_add_func ("/refiner/same-bytes", test_same_bytes);
   g_test_add_func ("/refiner/mask-size", test_mask_size);
   g_test_add_func ("/refiner/region", test_region);

@@ -281,6 +281,8 @@ test_grid_random (void)
 
     cpsp_tile_plan_grid (&plan, (guint) g_test_rand_int_range (1, 3000),
         (guint) g_test_rand_int_range (1, 2000), crop_size);
+    g_assert_cmpuint (cpsp_tile_grid_count (plan.frame_width,
+            plan.frame_height, crop_size), ==, plan.tiles->len);
     check_published (&plan, crop_size);
     check_plan (&plan);
   }
