@@ -273,6 +273,32 @@ add_samples (float *sum, const CpspComponent * component, guint x, guint y,
   }
 }
 
+// The three components of packed pixels at once, in the order of memory.
+static inline __attribute__ ((always_inline)) void
+add_packed (float *restrict a, float *restrict b, float *restrict c,
+    const guint8 * src, guint step, float w, gboolean first, guint n)
+{
+  for (guint i = 0; i < n; i++) {
+    a[i] = (first ? 0 : a[i]) + w * (float) (gint) src[i * step];
+    b[i] = (first ? 0 : b[i]) + w * (float) (gint) src[i * step + 1];
+    c[i] = (first ? 0 : c[i]) + w * (float) (gint) src[i * step + 2];
+  }
+}
+
+CPSP_CLONES static void
+add_pixels (float *const sums[3], const guint8 * src, guint step, float w,
+    gboolean first, guint n)
+{
+  if (step == 3 && first)
+    add_packed (sums[0], sums[1], sums[2], src, 3, w, TRUE, n);
+  else if (step == 3)
+    add_packed (sums[0], sums[1], sums[2], src, 3, w, FALSE, n);
+  else if (first)
+    add_packed (sums[0], sums[1], sums[2], src, 4, w, TRUE, n);
+  else
+    add_packed (sums[0], sums[1], sums[2], src, 4, w, FALSE, n);
+}
+
 // From components to normalised RGB, in place in the first three of ROWS.
 CPSP_CLONES static void
 convert_row (const CpspImageView * view, float *restrict r,
@@ -406,20 +432,53 @@ store_input (const CpspPlan * plan, guint slot, guint y, guint first,
     k->store_channels (to + x * t->pitch * k->size, t->pitch, 3, paddings, 1);
 }
 
-gboolean
-cpsp_cpu_load_image (CpspPlan * plan, guint slot, const CpspCrop * crop,
-    GError ** error)
+// A frame's components and the taps of a crop.
+typedef struct
 {
-  CpspDevice *device = cpsp_cpu_plan_get_device (plan);
-  const CpspProgram *program = cpsp_cpu_plan_get_program (plan);
-  const CpspTensor *t = &program->tensors[program->input];
-  const CpspImageView *view = &device->image;
-  const CpspKernels *k = cpsp_cpu_plan_get_kernels (plan);
-  CpspTaps *taps[3][2];
-  gsize span = 0, floats;
+  const CpspImageView *view;
+  const CpspTaps *x[3], *y[3];
+  // Bytes of packed pixels of 3 or 4 bytes, not subsampled: component c is
+  // byte order[c] from the first one on.
+  gboolean packed;
+  const guint8 *packed_data;
+  guint order[3];
+} Components;
 
-  // Component 0, and, subsampled or not, components 1 and 2.
-  for (guint c = 0; c < MIN (view->n_components, 2); c++) {
+static void
+find_packed (Components * components)
+{
+  const CpspImageView *view = components->view;
+  const CpspComponent *first = &view->component[0];
+  const guint8 *data = first->data;
+
+  components->packed = view->n_components == 3 && view->chroma_shift_x == 0 &&
+      view->chroma_shift_y == 0 && view->chroma_x == 0 &&
+      view->chroma_y == 0 && (first->step_bytes == 3 ||
+      first->step_bytes == 4);
+  for (guint c = 1; c < view->n_components; c++)
+    data = MIN (data, view->component[c].data);
+  for (guint c = 0; c < view->n_components; c++) {
+    const CpspComponent *component = &view->component[c];
+
+    components->packed = components->packed && !component->wide &&
+        component->depth == 8 && component->data - data < 3 &&
+        component->step_bytes == first->step_bytes &&
+        component->stride_bytes == first->stride_bytes;
+    components->order[c] = component->data - data;
+  }
+  components->packed_data = data;
+}
+
+static gboolean
+components_init (Components * components, CpspDevice * device,
+    const CpspCrop * crop, GError ** error)
+{
+  const CpspImageView *view = &device->image;
+
+  components->view = view;
+  for (guint c = 0; c < view->n_components; c++) {
+    // Components 1 and 2 share theirs.
+    CpspTaps *x = &device->taps[c ? 2 : 0], *y = x + 1;
     guint shift_x = c ? view->chroma_shift_x : 0;
     guint shift_y = c ? view->chroma_shift_y : 0;
     const Sampling sx = {
@@ -431,19 +490,64 @@ cpsp_cpu_load_image (CpspPlan * plan, guint slot, const CpspCrop * crop,
       c ? view->chroma_y : 0,
     };
 
-    taps[c][0] = &device->taps[2 * c];
-    taps[c][1] = &device->taps[2 * c + 1];
-    if (!taps_crop (taps[c][0], view->width, crop->width, crop->filter,
-            crop->ratio, TRUE, crop->x, crop->crop_width, &sx, error) ||
-        !taps_crop (taps[c][1], view->height, crop->height, crop->filter,
-            crop->ratio, TRUE, crop->y, crop->crop_height, &sy, error))
+    components->x[c] = x;
+    components->y[c] = y;
+    if (c < 2 && (!taps_crop (x, view->width, crop->width, crop->filter,
+                crop->ratio, TRUE, crop->x, crop->crop_width, &sx, error) ||
+            !taps_crop (y, view->height, crop->height, crop->filter,
+                crop->ratio, TRUE, crop->y, crop->crop_height, &sy, error)))
       return FALSE;
-    span = MAX (span, taps[c][0]->high - taps[c][0]->low);
   }
-  if (view->n_components == 3)
-    memcpy (taps[2], taps[1], sizeof taps[2]);
+  find_packed (components);
+  return TRUE;
+}
+
+// Row Y of the crop, component C, before its columns are mixed: to SUMS[0];
+// of packed pixels all components at once, to sums[order].
+static void
+mix_samples (const Components * components, guint c, guint y,
+    float *const sums[3])
+{
+  const CpspTaps *tx = components->x[c], *ty = components->y[c];
+  const CpspComponent *component = &components->view->component[c];
+  guint n = tx->high - tx->low;
+  gboolean first = TRUE;
+
+  for (guint k = 0; k < ty->n_taps; k++) {
+    float weight = ty->weight[k * ty->n + y];
+    guint row = ty->index[k * ty->n + y];
+
+    if (weight == 0 && !first)
+      continue;
+    if (components->packed)
+      add_pixels (sums, components->packed_data +
+          row * component->stride_bytes +
+          (gsize) tx->low * component->step_bytes, component->step_bytes,
+          weight, first, n);
+    else
+      add_samples (sums[0], component, tx->low, row, weight, first, n);
+    first = FALSE;
+  }
+}
+
+gboolean
+cpsp_cpu_load_image (CpspPlan * plan, guint slot, const CpspCrop * crop,
+    GError ** error)
+{
+  CpspDevice *device = cpsp_cpu_plan_get_device (plan);
+  const CpspProgram *program = cpsp_cpu_plan_get_program (plan);
+  const CpspTensor *t = &program->tensors[program->input];
+  const CpspImageView *view = &device->image;
+  const CpspKernels *k = cpsp_cpu_plan_get_kernels (plan);
+  Components components;
+  gsize span = 0, floats;
+
+  if (!components_init (&components, device, crop, error))
+    return FALSE;
+  for (guint c = 0; c < view->n_components; c++)
+    span = MAX (span, components.x[c]->high - components.x[c]->low);
   span += CPSP_GATHER_SLACK;
-  floats = span + 3 * crop->crop_width;
+  floats = 3 * (span + crop->crop_width);
   if (!cpsp_cpu_rows (device, floats, error))
     return FALSE;
 
@@ -451,25 +555,17 @@ cpsp_cpu_load_image (CpspPlan * plan, guint slot, const CpspCrop * crop,
 #pragma omp parallel for schedule(static)
   for (guint y = 0; y < t->height; y++) {
     float *row = cpsp_cpu_row (device, floats);
+    float *const sums[3] = { row, row + span, row + 2 * span };
     float *out[3];
 
     for (guint c = 0; c < 3; c++)
-      out[c] = row + span + c * crop->crop_width;
+      out[c] = row + 3 * span + c * crop->crop_width;
     if (y < crop->crop_height) {
       for (guint c = 0; c < view->n_components; c++) {
-        const CpspTaps *tx = taps[c][0], *ty = taps[c][1];
-        gboolean first = TRUE;
-
-        for (guint j = 0; j < ty->n_taps; j++) {
-          float weight = ty->weight[j * ty->n + y];
-
-          if (weight == 0 && !first)
-            continue;
-          add_samples (row, &view->component[c], tx->low,
-              ty->index[j * ty->n + y], weight, first, tx->high - tx->low);
-          first = FALSE;
-        }
-        taps_apply (tx, out[c], row);
+        if (!components.packed || c == 0)
+          mix_samples (&components, c, y, sums);
+        taps_apply (components.x[c], out[c],
+            sums[components.packed ? components.order[c] : 0]);
       }
       for (guint c = view->n_components; c < 3; c++)
         memset (out[c], 0, crop->crop_width * sizeof (float));
