@@ -803,7 +803,7 @@ combine_row (float *restrict row, const float *sum, const float *weight,
     }
 }
 
-// What finish_alpha and finish_plane share.
+// What all rows of a result share.
 typedef struct
 {
   const CpspResult *result;
@@ -868,50 +868,64 @@ words_row (guint16 * restrict dst, const float *src, guint n)
     dst[i] = quantise (src[i], 65535);
 }
 
-gboolean
-cpsp_cpu_finish_alpha (CpspDevice * device, const CpspResult * result,
-    const CpspAlphaView * dst, GError ** error)
+static void
+alpha_row (const CpspAlphaView * dst, guint y, const float *row)
+{
+  guint8 *to = dst->data + y * dst->stride_bytes;
+
+  if (dst->format == CPSP_ALPHA_U8)
+    bytes_row (to, row, dst->width);
+  else if (dst->format == CPSP_ALPHA_U16)
+    words_row ((guint16 *) to, row, dst->width);
+  else
+    memcpy (to, row, dst->width * sizeof (float));
+}
+
+static void
+plane_row (CpspPlane * dst, guint y, const float *row)
+{
+  memcpy (dst->data + (gsize) y * dst->width, row,
+      dst->width * sizeof (float));
+  plane_touch (dst, y, 0, dst->width);
+}
+
+// Into ALPHA, or if that is NULL, into PLANE.
+static gboolean
+finish_into (CpspDevice * device, const CpspResult * result, guint width,
+    guint height, const CpspAlphaView * alpha, CpspPlane * plane,
+    GError ** error)
 {
   Finish finish;
 
-  if (!finish_init (&finish, device, result, dst->width, dst->height, error))
+  if (!finish_init (&finish, device, result, width, height, error))
     return FALSE;
   cpsp_cpu_enter (device);
 #pragma omp parallel for schedule(static)
-  for (guint y = 0; y < dst->height; y++) {
+  for (guint y = 0; y < height; y++) {
     float *row = cpsp_cpu_row (device, finish.floats);
-    guint8 *to = dst->data + y * dst->stride_bytes;
 
-    finish_row (&finish, y, row, row + dst->width);
-    if (dst->format == CPSP_ALPHA_U8)
-      bytes_row (to, row, dst->width);
-    else if (dst->format == CPSP_ALPHA_U16)
-      words_row ((guint16 *) to, row, dst->width);
+    finish_row (&finish, y, row, row + width);
+    if (alpha)
+      alpha_row (alpha, y, row);
     else
-      memcpy (to, row, dst->width * sizeof (float));
+      plane_row (plane, y, row);
   }
   cpsp_cpu_leave (device);
   return TRUE;
 }
 
 gboolean
+cpsp_cpu_finish_alpha (CpspDevice * device, const CpspResult * result,
+    const CpspAlphaView * dst, GError ** error)
+{
+  return finish_into (device, result, dst->width, dst->height, dst, NULL,
+      error);
+}
+
+gboolean
 cpsp_cpu_finish_plane (CpspDevice * device, const CpspResult * result,
     CpspPlane * dst, GError ** error)
 {
-  Finish finish;
-
-  if (!finish_init (&finish, device, result, dst->width, dst->height, error))
-    return FALSE;
-  cpsp_cpu_enter (device);
-#pragma omp parallel for schedule(static)
-  for (guint y = 0; y < dst->height; y++) {
-    float *row = cpsp_cpu_row (device, finish.floats);
-
-    finish_row (&finish, y, row, row + dst->width);
-    memcpy (dst->data + (gsize) y * dst->width, row,
-        dst->width * sizeof (float));
-    plane_touch (dst, y, 0, dst->width);
-  }
-  cpsp_cpu_leave (device);
-  return TRUE;
+  return finish_into (device, result, dst->width, dst->height, NULL, dst,
+      error);
 }
