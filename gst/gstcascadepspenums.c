@@ -36,7 +36,7 @@ DEFINE_ENUM (gst_cascade_psp_refine_backend_get_type,
  * @auto: the fastest that the device does well
  * @fp32: 32-bit floats: the published numbers
  * @bf16: bfloat16
- * @fp16: half floats
+ * @fp16: half floats: not in this version yet
  *
  * Numbers that the network computes with.
  *
@@ -47,7 +47,7 @@ DEFINE_ENUM (gst_cascade_psp_refine_precision_get_type,
     {CPSP_PRECISION_AUTO, "The fastest that the device does well", "auto"},
     {CPSP_PRECISION_FP32, "32-bit floats", "fp32"},
     {CPSP_PRECISION_BF16, "bfloat16", "bf16"},
-    {CPSP_PRECISION_FP16, "Half floats", "fp16"})
+    {CPSP_PRECISION_FP16, "Half floats: not in this version yet", "fp16"})
 
 /**
  * GstCascadePspRefineLocalStep:

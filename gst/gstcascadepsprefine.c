@@ -23,14 +23,22 @@
  *
  * In a live pipeline a frame waits for its mask for one frame duration beyond
  * the upstream latency, and then goes on as if none had come. In any other one
- * it waits as long as it takes: the result does not depend on timing.
+ * it waits as long as it takes: the result does not depend on timing. There
+ * the end of the video, too, gets through only once the mask pad has a mask or
+ * its own end, and nothing comes out while the mask pad is not linked; the
+ * element posts a warning then.
+ *
+ * The latency that the element declares is this one frame duration. It does
+ * not include the time that the refinement takes: set the inherited property
+ * #GstAggregator:latency to add it.
  *
  * ## Output
  *
  * A mask of the video's size, framerate and pixel aspect ratio, with the video
  * buffers' timestamps, flags, time codes and captions: GRAY8, or GRAY16_LE if
  * downstream accepts nothing else. 0 is background, the largest value is
- * foreground; the caps say so with colorimetry `1:4:0:0` (full range).
+ * foreground; the caps say so with colorimetry `1:4:0:0` (full range). A GAP
+ * on the video pad is not passed on.
  *
  * ## Example launch lines
  * |[
@@ -212,16 +220,6 @@ post_engine_error (GstCascadePspRefine * self, GError * error,
 
 /* Start and stop */
 
-static void
-gst_cascade_psp_refine_forget_stream (GstCascadePspRefine * self)
-{
-  gst_cascade_psp_mask_track_clear (&self->masks);
-  GST_OBJECT_LOCK (self);
-  GST_AGGREGATOR_PAD (GST_AGGREGATOR_SRC_PAD (self))->segment.position =
-      GST_CLOCK_TIME_NONE;
-  GST_OBJECT_UNLOCK (self);
-}
-
 // CPSP_MODEL is for builds that are not installed.
 static char *
 find_model (const char *location)
@@ -292,7 +290,7 @@ gst_cascade_psp_refine_stop (GstAggregator * aggregator)
   memset (&self->report, 0, sizeof (self->report));
   GST_OBJECT_UNLOCK (self);
 
-  gst_cascade_psp_refine_forget_stream (self);
+  gst_cascade_psp_mask_track_clear (&self->masks);
   gst_cascade_psp_frame_view_clear (&self->view);
   gst_video_info_init (&self->video_info);
   gst_video_info_init (&self->masks.info);
@@ -304,7 +302,9 @@ gst_cascade_psp_refine_stop (GstAggregator * aggregator)
 static GstFlowReturn
 gst_cascade_psp_refine_flush (GstAggregator * aggregator)
 {
-  gst_cascade_psp_refine_forget_stream (GST_CASCADE_PSP_REFINE (aggregator));
+  GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
+
+  gst_cascade_psp_mask_track_clear (&self->masks);
   return GST_FLOW_OK;
 }
 
@@ -316,6 +316,12 @@ gst_cascade_psp_refine_set_video_caps (GstCascadePspRefine * self,
 {
   GstVideoInfo *info = &self->video_info;
   GstClockTime latency = UNKNOWN_FRAME_DURATION;
+
+  // Once per start: the caps are the first.
+  if (GST_VIDEO_INFO_FORMAT (info) == GST_VIDEO_FORMAT_UNKNOWN
+      && !gst_pad_is_linked (GST_PAD (self->masks.pad)))
+    GST_ELEMENT_WARNING (self, CORE, PAD, ("Pad mask is not linked."),
+        ("Frames wait for masks, for ever if the pipeline is not live."));
 
   gst_video_info_init (&self->alpha_info);
   if (!gst_video_info_from_caps (info, caps)
@@ -377,6 +383,14 @@ gst_cascade_psp_refine_sink_event (GstAggregator * aggregator,
           gst_aggregator_update_segment (aggregator, segment);
       }
       break;
+    case GST_EVENT_TOC:
+    case GST_EVENT_CUSTOM_DOWNSTREAM:
+      // Behind a tee they come on both pads.
+      if (pad != self->video_pad) {
+        gst_event_unref (event);
+        return TRUE;
+      }
+      break;
     default:
       break;
   }
@@ -436,6 +450,30 @@ gst_cascade_psp_refine_negotiated_src_caps (GstAggregator * aggregator,
 
   GST_INFO_OBJECT (self, "alpha: %" GST_PTR_FORMAT, caps);
   return gst_video_info_from_caps (&self->alpha_info, caps);
+}
+
+static gboolean
+gst_cascade_psp_refine_negotiate (GstAggregator * aggregator)
+{
+  GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
+  GstPad *pad = GST_AGGREGATOR_SRC_PAD (aggregator);
+
+  gst_video_info_init (&self->alpha_info);
+  if (GST_AGGREGATOR_CLASS (gst_cascade_psp_refine_parent_class)->negotiate
+      (aggregator))
+    return TRUE;
+
+  // With the caps agreed, it is decide_allocation that failed and said so.
+  if (GST_VIDEO_INFO_FORMAT (&self->alpha_info) == GST_VIDEO_FORMAT_UNKNOWN
+      && !GST_PAD_IS_FLUSHING (pad)) {
+    g_autoptr (GstCaps) caps = gst_pad_peer_query_caps (pad, NULL);
+
+    GST_ELEMENT_ERROR (self, CORE, NEGOTIATION,
+        ("Downstream does not take alpha masks like this video."),
+        ("It takes %" GST_PTR_FORMAT, caps));
+  }
+  gst_video_info_init (&self->alpha_info);
+  return FALSE;
 }
 
 static gboolean
@@ -560,6 +598,10 @@ gst_cascade_psp_refine_acquire_alpha (GstCascadePspRefine * self,
     return GST_FLOW_ERROR;
   }
   flow = gst_buffer_pool_acquire_buffer (pool, alpha, NULL);
+  if (flow == GST_FLOW_ERROR)
+    GST_ELEMENT_ERROR (self, RESOURCE, NO_SPACE_LEFT,
+        ("Cannot get memory for the alpha masks."),
+        ("acquiring a buffer of %" GST_PTR_FORMAT, pool));
   if (flow != GST_FLOW_OK)
     return flow;
 
@@ -713,19 +755,6 @@ gst_cascade_psp_refine_process (GstCascadePspRefine * self, GstBuffer * video,
   return gst_cascade_psp_refine_emit (self, video, span, &settings, refine);
 }
 
-static void
-gst_cascade_psp_refine_advance (GstCascadePspRefine * self, GstBuffer * video)
-{
-  GstSegment *segment =
-      &GST_AGGREGATOR_PAD (GST_AGGREGATOR_SRC_PAD (self))->segment;
-
-  GST_OBJECT_LOCK (self);
-  segment->position = GST_BUFFER_PTS (video);
-  if (GST_BUFFER_DURATION_IS_VALID (video))
-    segment->position += GST_BUFFER_DURATION (video);
-  GST_OBJECT_UNLOCK (self);
-}
-
 static GstFlowReturn
 gst_cascade_psp_refine_fail_untimed (GstCascadePspRefine * self,
     GstAggregatorPad * pad)
@@ -745,7 +774,6 @@ gst_cascade_psp_refine_aggregate (GstAggregator * aggregator, gboolean timeout)
       gst_aggregator_pad_peek_buffer (self->video_pad);
   GstCascadePspSpan span;
   GstCascadePspMaskState state;
-  GstFlowReturn flow;
 
   if (!video)
     return gst_aggregator_pad_is_eos (self->video_pad) ? GST_FLOW_EOS
@@ -753,7 +781,8 @@ gst_cascade_psp_refine_aggregate (GstAggregator * aggregator, gboolean timeout)
 
   // A timeout comes even if negotiation failed.
   if (GST_VIDEO_INFO_FORMAT (&self->alpha_info) == GST_VIDEO_FORMAT_UNKNOWN)
-    return GST_FLOW_NOT_NEGOTIATED;
+    return GST_PAD_IS_FLUSHING (GST_AGGREGATOR_SRC_PAD (self)) ?
+        GST_FLOW_FLUSHING : GST_FLOW_NOT_NEGOTIATED;
 
   switch (gst_cascade_psp_get_span (self->video_pad, video, &self->video_info,
           &span)) {
@@ -770,7 +799,6 @@ gst_cascade_psp_refine_aggregate (GstAggregator * aggregator, gboolean timeout)
 
   if (gst_cascade_psp_is_gap (video)) {
     gst_aggregator_pad_drop_buffer (self->video_pad);
-    gst_cascade_psp_refine_advance (self, video);
     return GST_FLOW_OK;
   }
 
@@ -785,10 +813,8 @@ gst_cascade_psp_refine_aggregate (GstAggregator * aggregator, gboolean timeout)
 
   // From here on the next frame may queue up.
   gst_aggregator_pad_drop_buffer (self->video_pad);
-  flow = gst_cascade_psp_refine_process (self, video, &span,
+  return gst_cascade_psp_refine_process (self, video, &span,
       state == GST_CASCADE_PSP_MASK_MISSING);
-  gst_cascade_psp_refine_advance (self, video);
-  return flow;
 }
 
 // When the frame at the head of the queue is due. NONE: there is none, and
@@ -1149,7 +1175,8 @@ install_properties (GObjectClass * object_class)
    * against the new frame: right for a short loss and a slow segmentation, and
    * wrong once the object has moved away from it. `pass` and `repeat` keep
    * one alpha for each frame; `drop` does not, which puts elements that count
-   * on it (alphacombine) out of step.
+   * on it (alphacombine) out of step. Nothing takes the place of a dropped
+   * frame, not even a GAP event.
    *
    * Since: 0.1
    */
@@ -1272,6 +1299,8 @@ gst_cascade_psp_refine_class_init (GstCascadePspRefineClass * klass)
       GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_update_src_caps);
   aggregator_class->negotiated_src_caps =
       GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_negotiated_src_caps);
+  aggregator_class->negotiate =
+      GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_negotiate);
   aggregator_class->propose_allocation =
       GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_propose_allocation);
   aggregator_class->decide_allocation =

@@ -70,19 +70,22 @@ take_mask (GstCascadePspMaskTrack * track, GstBuffer * mask,
   gst_buffer_replace (&track->buffer, mask);
   track->buffer_info = track->info;
   track->span = *span;
+  track->ended = FALSE;
 }
 
 // A gap ends the mask in hand, unless it says that the data was lost on the
-// way: then the mask in hand stands in for it.
+// way: then the mask in hand stands in for it, if none ended it before.
 static void
 take_gap (GstCascadePspMaskTrack * track, GstBuffer * gap,
     const GstCascadePspSpan * span)
 {
   // An unknown end is the largest of times, so MIN and MAX do as they should.
-  if (gst_buffer_get_custom_meta (gap, "GstAggregatorMissingDataMeta"))
-    track->span.end = MAX (track->span.end, span->end);
-  else
+  if (!gst_buffer_get_custom_meta (gap, "GstAggregatorMissingDataMeta")) {
     track->span.end = MIN (track->span.end, span->start);
+    track->ended = TRUE;
+  } else if (!track->ended) {
+    track->span.end = MAX (track->span.end, span->end);
+  }
 }
 
 // An unknown end is no promise.
@@ -139,7 +142,7 @@ gst_cascade_psp_mask_track_select (GstCascadePspMaskTrack * track,
     }
 
     if (span.start > frame->start) {
-      if (!gst_cascade_psp_is_gap (mask) && span.start < frame->end
+      if (has_end && span.start < frame->end && !gst_cascade_psp_is_gap (mask)
           && (!is_in_force (track, frame)
               || is_nearer (&span, &track->span, frame)))
         take_mask (track, mask, &span);

@@ -50,6 +50,7 @@ typedef struct
   GstBuffer *buffer;            // the mask in hand, NULL: none yet
   GstVideoInfo buffer_info;     // its caps: the pad's may have changed since
   GstCascadePspSpan span;       // when it is in force
+  gboolean ended;               // by a gap
 } GstCascadePspMaskTrack;
 
 void gst_cascade_psp_mask_track_init (GstCascadePspMaskTrack * track,
@@ -59,9 +60,10 @@ void gst_cascade_psp_mask_track_clear (GstCascadePspMaskTrack * track);
 
 // Finds the mask of FRAME:
 // - a mask is in force over its span, or until the next one if its end is
-//   unknown; a gap ends it;
+//   unknown; a gap ends it, one for lost data extends it;
 // - of the mask in force when the frame starts and the first one that starts
-//   within the frame, the frame's is the one whose start is nearer.
+//   within the frame, the frame's is the one whose start is nearer. Nothing
+//   is known to start within a frame whose end is unknown.
 // WAIT is returned only if the answer can still change and FINAL is FALSE.
 // Calls must come with rising FRAME starts; the same one may come again.
 GstCascadePspMaskState

@@ -54,11 +54,12 @@ need ()
 }
 
 # configure FOLDER [MESON-OPTION...]: a new build folder, or an old one with
-# new options
+# new options. werror does not stay from an earlier call.
 configure ()
 {
   folder=$1
   shift
+  set -- -Dwerror=false "$@"
   if [ -f "$folder/build.ninja" ]; then
     meson setup --reconfigure "$folder" "$@"
   else

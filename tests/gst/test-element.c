@@ -419,6 +419,26 @@ GST_START_TEST (test_variable_rate)
 
 GST_END_TEST;
 
+// Which masks start within a frame is not known if its end is not.
+GST_START_TEST (test_unknown_frame_end)
+{
+  Fixture f;
+
+  set_up_bare (&f, __i__);
+  gst_harness_set_src_caps_str (f.video, "video/x-raw,format=RGB,width=16,"
+      "height=12,framerate=0/1");
+  gst_harness_set_src_caps_str (f.mask, STILL_MASK_CAPS);
+  gst_harness_push (f.video, make_buffer (f.video, 0, NONE));
+  push_mask (&f, 10000, NONE);
+  expect_alpha (&f, 0, NONE);
+  gst_harness_push (f.video, make_buffer (f.video, 15100, NONE));
+  push_mask (&f, 20000, NONE);
+  expect_alpha (&f, 15100, 10000);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
 GST_START_TEST (test_still_mask)
 {
   static const char *const policies[] = { "repeat", "pass", "drop" };
@@ -552,23 +572,52 @@ GST_START_TEST (test_gap)
 
 GST_END_TEST;
 
-// Data lost on the way is no reason to take a mask away.
+static void
+push_missing_data (Fixture * fixture, guint pts_ms, guint duration_ms)
+{
+  GstEvent *gap = gst_event_new_gap (from_ms (pts_ms), from_ms (duration_ms));
+
+  gst_event_set_gap_flags (gap, GST_GAP_FLAG_MISSING_DATA);
+  fail_unless (gst_harness_push_event (fixture->mask, gap));
+}
+
+// Data lost on the way is no reason to take a mask away,
 GST_START_TEST (test_gap_missing_data)
 {
   Fixture f;
-  GstEvent *gap = gst_event_new_gap (from_ms (40), from_ms (80));
 
-  gst_event_set_gap_flags (gap, GST_GAP_FLAG_MISSING_DATA);
   set_up (&f, __i__);
   set_policy (&f, "pass");
   push_video (&f, 0);
   push_mask (&f, 0, FRAME_MS);
   expect_alpha (&f, 0, 0);
   push_video (&f, 40);
-  fail_unless (gst_harness_push_event (f.mask, gap));
+  push_missing_data (&f, 40, 80);
   expect_alpha (&f, 40, 0);
   push_video (&f, 80);
   expect_alpha (&f, 80, 0);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
+// nor to bring back one that a gap had ended.
+GST_START_TEST (test_gap_missing_data_after_gap)
+{
+  Fixture f;
+
+  set_up (&f, __i__);
+  set_policy (&f, "pass");
+  push_video (&f, 0);
+  push_mask (&f, 0, FRAME_MS);
+  expect_alpha (&f, 0, 0);
+  push_video (&f, 40);
+  fail_unless (gst_harness_push_event (f.mask,
+          gst_event_new_gap (from_ms (40), from_ms (FRAME_MS))));
+  expect_alpha (&f, 40, NONE);
+  push_video (&f, 80);
+  push_missing_data (&f, 80, FRAME_MS);
+  expect_alpha (&f, 80, NONE);
   tear_down (&f);
 }
 
@@ -872,16 +921,22 @@ GST_START_TEST (test_accepted_caps)
 
 GST_END_TEST;
 
+// One frame is enough for the one message. Live, it comes from a timeout.
 GST_START_TEST (test_not_negotiable)
 {
   Fixture f;
 
-  set_up_bare (&f, FALSE);
+  set_up_bare (&f, __i__);
   gst_harness_set_sink_caps_str (f.video, "video/x-raw,format=GRAY8,width=9");
   gst_harness_set_src_caps_str (f.video, VIDEO_CAPS ("RGB", WIDTH, HEIGHT));
   gst_harness_set_src_caps_str (f.mask, MASK_CAPS);
   push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  if (__i__)
+    time_out (&f);
+  else
+    push_mask (&f, 0, FRAME_MS);
+  expect_message (f.bus, GST_MESSAGE_ERROR, GST_CORE_ERROR,
+      GST_CORE_ERROR_NEGOTIATION);
   while (gst_harness_push (f.video, make_buffer (f.video, 40, FRAME_MS)) !=
       GST_FLOW_NOT_NEGOTIATED);
   tear_down (&f);
@@ -1099,6 +1154,38 @@ GST_START_TEST (test_seek)
               GST_SEEK_TYPE_SET, 0, GST_SEEK_TYPE_NONE, 0)));
   expect_upstream (f.video, GST_EVENT_SEEK);
   expect_upstream (f.mask, GST_EVENT_SEEK);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
+// Behind a tee an event comes on both pads; it leaves once.
+GST_START_TEST (test_custom_events)
+{
+  GstHarness *harnesses[2];
+  GstEvent *event;
+  guint n = 0;
+  Fixture f;
+
+  set_up (&f, FALSE);
+  push_video (&f, 0);
+  push_mask (&f, 0, FRAME_MS);
+  expect_alpha (&f, 0, 0);
+  harnesses[0] = f.video;
+  harnesses[1] = f.mask;
+  for (guint i = 0; i < G_N_ELEMENTS (harnesses); i++)
+    fail_unless (gst_harness_push_event (harnesses[i],
+            gst_event_new_custom (GST_EVENT_CUSTOM_DOWNSTREAM,
+                gst_structure_new_empty ("custom"))));
+  push_video (&f, 40);
+  push_mask (&f, 40, FRAME_MS);
+  expect_alpha (&f, 40, 40);
+
+  while ((event = gst_harness_try_pull_event (f.video)) != NULL) {
+    n += GST_EVENT_TYPE (event) == GST_EVENT_CUSTOM_DOWNSTREAM;
+    gst_event_unref (event);
+  }
+  fail_unless_equals_int (n, 1);
   tear_down (&f);
 }
 
@@ -1324,6 +1411,66 @@ GST_START_TEST (test_no_timestamp)
 
 GST_END_TEST;
 
+typedef GstAllocator FailingAllocator;
+typedef GstAllocatorClass FailingAllocatorClass;
+
+static GType failing_allocator_get_type (void);
+G_DEFINE_TYPE (FailingAllocator, failing_allocator, GST_TYPE_ALLOCATOR);
+
+static GstMemory *
+failing_allocator_alloc (GstAllocator * allocator, gsize size,
+    GstAllocationParams * params)
+{
+  return NULL;
+}
+
+static void
+failing_allocator_class_init (FailingAllocatorClass * klass)
+{
+  klass->alloc = failing_allocator_alloc;
+}
+
+static void
+failing_allocator_init (FailingAllocator * allocator)
+{
+}
+
+GST_START_TEST (test_no_memory)
+{
+  Fixture f;
+
+  set_up_bare (&f, FALSE);
+  gst_harness_set_propose_allocator (f.video,
+      g_object_new (failing_allocator_get_type (), NULL), NULL);
+  gst_harness_set_src_caps_str (f.video, VIDEO_CAPS ("RGB", WIDTH, HEIGHT));
+  gst_harness_set_src_caps_str (f.mask, MASK_CAPS);
+  push_video (&f, 0);
+  push_mask (&f, 0, FRAME_MS);
+  expect_message (f.bus, GST_MESSAGE_ERROR, GST_RESOURCE_ERROR,
+      GST_RESOURCE_ERROR_NO_SPACE_LEFT);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
+GST_START_TEST (test_mask_not_linked)
+{
+  GstElement *element = make_element ();
+  GstBus *bus = gst_bus_new ();
+  GstHarness *video;
+
+  gst_element_set_bus (element, bus);
+  video = gst_harness_new_with_element (element, "sink", "src");
+  gst_harness_set_src_caps_str (video, VIDEO_CAPS ("RGB", WIDTH, HEIGHT));
+  expect_message (bus, GST_MESSAGE_WARNING, GST_CORE_ERROR, GST_CORE_ERROR_PAD);
+  gst_harness_teardown (video);
+  gst_element_set_bus (element, NULL);
+  gst_object_unref (bus);
+  gst_object_unref (element);
+}
+
+GST_END_TEST;
+
 /* Whole pipelines */
 
 static void
@@ -1380,6 +1527,7 @@ element_suite (void)
   tcase_add_loop_test (tcase, test_early_mask, 0, 2);
   tcase_add_loop_test (tcase, test_tardy_mask, 0, 2);
   tcase_add_loop_test (tcase, test_variable_rate, 0, 2);
+  tcase_add_loop_test (tcase, test_unknown_frame_end, 0, 2);
   tcase_add_loop_test (tcase, test_still_mask, 0, 2);
   tcase_add_loop_test (tcase, test_missing_repeat, 0, 2);
   tcase_add_loop_test (tcase, test_missing_pass, 0, 2);
@@ -1387,6 +1535,7 @@ element_suite (void)
   tcase_add_loop_test (tcase, test_mask_starts_later, 0, 2);
   tcase_add_loop_test (tcase, test_gap, 0, 2);
   tcase_add_loop_test (tcase, test_gap_missing_data, 0, 2);
+  tcase_add_loop_test (tcase, test_gap_missing_data_after_gap, 0, 2);
   tcase_add_loop_test (tcase, test_video_gap, 0, 2);
 
   tcase = tcase_create ("live");
@@ -1405,6 +1554,7 @@ element_suite (void)
   tcase_add_loop_test (tcase, test_flush, 0, 2);
   tcase_add_loop_test (tcase, test_flush_before_any_buffer, 0, 2);
   tcase_add_test (tcase, test_seek);
+  tcase_add_test (tcase, test_custom_events);
   tcase_add_test (tcase, test_metas);
 
   tcase = tcase_create ("caps");
@@ -1415,7 +1565,7 @@ element_suite (void)
   tcase_add_test (tcase, test_formats);
   tcase_add_test (tcase, test_odd_sizes);
   tcase_add_test (tcase, test_accepted_caps);
-  tcase_add_test (tcase, test_not_negotiable);
+  tcase_add_loop_test (tcase, test_not_negotiable, 0, 2);
   tcase_add_test (tcase, test_allocation);
 
   tcase = tcase_create ("properties");
@@ -1430,6 +1580,8 @@ element_suite (void)
   tcase_add_test (tcase, test_malformed_model);
   tcase_add_test (tcase, test_crop_size_too_small);
   tcase_add_loop_test (tcase, test_no_timestamp, 0, 2);
+  tcase_add_test (tcase, test_no_memory);
+  tcase_add_test (tcase, test_mask_not_linked);
 
   tcase = tcase_create ("pipelines");
   suite_add_tcase (suite, tcase);

@@ -147,7 +147,7 @@ test_forward (gconstpointer data)
     return;
   golden = golden_open ("forward.safetensors");
   network = cpsp_network_new (model, NULL);
-  for (guint local = 0; local < 2; local++) {
+  for (gboolean local = FALSE; local <= TRUE; local++) {
     const CpspProgramParams params = {
       .cascade = local ? CPSP_CASCADE_LOCAL_P4 : CPSP_CASCADE_GLOBAL,
       .height = 160,.width = 224,.batch = 1,.type = variant->type,
