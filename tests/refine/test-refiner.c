@@ -422,6 +422,32 @@ test_boundary (void)
   frame_clear (&frame);
 }
 
+// What is promised of one object on a UHD frame: a third of the grid's crops
+// at most, and the published result.
+static void
+test_uhd (void)
+{
+  g_autoptr (CpspRefiner) refiner = refiner_new (CPSP_PRECISION_AUTO);
+  CpspSettings settings = CPSP_SETTINGS_DEFAULT;
+  Frame frame = frame_new (3840, 2160);
+  gsize n = (gsize) 3840 * 2160, close = 0;
+  g_autofree float *ours = NULL;
+  CpspStats stats = refine (refiner, &settings, &frame);
+
+  g_test_message ("%u crops of %u", stats.crops_run, stats.crops_grid);
+  g_assert_cmpuint (stats.crops_grid, ==, 45);
+  g_assert_cmpuint (3 * stats.crops_run, <=, 45);
+  ours = g_memdup2 (frame.alpha, n * sizeof (float));
+  settings.local_region = CPSP_LOCAL_REGION_REFERENCE;
+  stats = refine (refiner, &settings, &frame);
+  for (gsize i = 0; i < n; i++)
+    close += fabsf (ours[i] - frame.alpha[i]) <= 16.0f / 255;
+  g_test_message ("published: %u crops; %.3f %% within 16/255",
+      stats.crops_run, 100.0 * close / n);
+  g_assert_cmpfloat ((double) close / n, >, 0.995);
+  frame_clear (&frame);
+}
+
 // Frames far beyond the crop size take Local steps from coarse to fine.
 static void
 test_recursion (void)
@@ -459,6 +485,7 @@ main (int argc, char **argv)
   g_test_add_func ("/refiner/mask-size", test_mask_size);
   g_test_add_func ("/refiner/region", test_region);
   g_test_add_func ("/refiner/boundary", test_boundary);
+  g_test_add_func ("/refiner/uhd", test_uhd);
   g_test_add_func ("/refiner/recursion", test_recursion);
   status = g_test_run ();
   cpsp_model_unref (model);
