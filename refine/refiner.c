@@ -289,13 +289,12 @@ prepare_global (CpspRefiner * refiner, GError ** error)
       prepare_plane (refiner, level, &level->p4, error);
 }
 
-// A Local step on the frame scaled to WIDTH x HEIGHT.
+// A Local step on the frame scaled to WIDTH x HEIGHT, its own size if LAST.
 static gboolean
 prepare_local (CpspRefiner * refiner, guint width, guint height,
-    GError ** error)
+    gboolean last, GError ** error)
 {
   Level *level = &refiner->levels[refiner->n_levels++];
-  gboolean last = width == refiner->width && height == refiner->height;
 
   level->width = width;
   level->height = height;
@@ -393,7 +392,8 @@ prepare_levels (CpspRefiner * refiner, GError ** error)
 
     if (!prepare_local (refiner,
             last ? refiner->width : MAX (1, refiner->width * scale),
-            last ? refiner->height : MAX (1, refiner->height * scale), error))
+            last ? refiner->height : MAX (1, refiner->height * scale), last,
+            error))
       return FALSE;
   }
   return prepare_tiles (refiner, error);

@@ -398,13 +398,14 @@ prepare_head (const CpspHead * head, OpData * data, GError ** error)
   return TRUE;
 }
 
-// Where output I of a resize by FACTOR (half-pixel centres, borders clamped)
-// lies: between elements *first and *second, weight *t of the second.
+// Where output I of a resize from N_SRC to N_DST elements (half-pixel centres,
+// borders clamped) lies: between elements *first and *second, weight *t of the
+// second.
 static void
-locate (guint i, guint factor, guint n_src, guint * first, guint * second,
+locate (guint i, guint n_dst, guint n_src, guint * first, guint * second,
     float *t)
 {
-  float position = MAX ((i + 0.5f) / factor - 0.5f, 0);
+  float position = MAX ((i + 0.5f) * n_src / n_dst - 0.5f, 0);
 
   *first = MIN ((guint) position, n_src - 1);
   *second = MIN (*first + 1, n_src - 1);
@@ -419,7 +420,7 @@ prepare_logit (const CpspOp * op, guint src_width, OpData * data)
   data->expand_weight = g_new (float, 2 * n);
   data->expand_index = g_new (guint, 2 * n);
   for (guint i = 0; i < n; i++) {
-    locate (i, op->factor, src_width, &data->expand_index[i],
+    locate (i, n, src_width, &data->expand_index[i],
         &data->expand_index[n + i], &data->expand_weight[n + i]);
     data->expand_weight[i] = 1 - data->expand_weight[n + i];
   }
@@ -534,7 +535,7 @@ concat_row (const CpspPlan * plan, const CpspOp * op, guint slot, guint y,
     guint first, second;
     float t;
 
-    locate (y, 2, src->height, &first, &second, &t);
+    locate (y, out->height, src->height, &first, &second, &t);
     k->mix_rows (row, from + first * row_size (src),
         from + second * row_size (src), t, n);
     k->upsample_row (dst, out->pitch, row, src->pitch, src->width,
@@ -691,14 +692,13 @@ run_pyramid (const CpspPlan * plan, const CpspOp * op)
       for (guint g = 0; g < CPSP_N_GRIDS; g++) {
         const CpspTensor *src = &plan->program->tensors[op->src[g]];
         const guint8 *from = cpsp_cpu_tensor (plan, op->src[g], n);
-        float position = MAX ((y + 0.5f) * src->height / dst->height - 0.5f,
-            0);
-        guint first = MIN ((guint) position, src->height - 1);
-        guint second = MIN (first + 1, src->height - 1);
+        guint first, second;
+        float t;
 
+        locate (y, dst->height, src->height, &first, &second, &t);
         rows[g] = row;
         k->mix_rows (row, from + first * row_size (src),
-            from + second * row_size (src), position - first,
+            from + second * row_size (src), t,
             (gsize) src->width * src->pitch);
         row += (gsize) src->width * src->pitch;
       }
@@ -709,14 +709,12 @@ run_pyramid (const CpspPlan * plan, const CpspOp * op)
 
         for (guint g = 0; g < CPSP_N_GRIDS; g++) {
           const CpspTensor *src = &plan->program->tensors[op->src[g]];
-          float position = MAX ((x + 0.5f) * src->width / dst->width - 0.5f,
-              0);
-          guint first = MIN ((guint) position, src->width - 1);
-          guint second = MIN (first + 1, src->width - 1);
+          guint first, second;
 
+          locate (x, dst->width, src->width, &first, &second,
+              &weights[2 * g + 1]);
           cells[2 * g] = rows[g] + first * src->pitch;
           cells[2 * g + 1] = rows[g] + second * src->pitch;
-          weights[2 * g + 1] = position - first;
           weights[2 * g] = 1 - weights[2 * g + 1];
         }
         k->sum_rows (to + x * dst->pitch * k->size, cells, weights,
@@ -741,7 +739,7 @@ run_upsample (const CpspPlan * plan, const CpspOp * op)
       guint first, second;
       float t;
 
-      locate (y, 2, src->height, &first, &second, &t);
+      locate (y, dst->height, src->height, &first, &second, &t);
       k->mix_rows (row, from + first * row_size (src),
           from + second * row_size (src), t, floats);
       k->upsample_row (cpsp_cpu_tensor (plan, op->dst, n) +
@@ -789,7 +787,7 @@ run_logit (const CpspPlan * plan, const CpspOp * op, const OpData * data)
       guint first, second;
       float t;
 
-      locate (y, op->factor, src->height, &first, &second, &t);
+      locate (y, dst->height, src->height, &first, &second, &t);
       cpsp_kernels_f32.mix_rows (mixed, from + (gsize) first * src->width,
           from + (gsize) second * src->width, t, src->width);
       cpsp_gather_floats (row, mixed, 0, data->expand_index,

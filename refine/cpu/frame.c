@@ -661,8 +661,7 @@ cpsp_cpu_load_coarse (CpspPlan * plan, guint slot, const CpspCrop * crop,
 
 gboolean
 cpsp_cpu_load_masks (CpspPlan * plan, guint slot, const CpspCrop * crop,
-    const CpspPlane * p1, const CpspPlane * p4,
-    GError ** error)
+    const CpspPlane * p1, const CpspPlane * p4, GError ** error)
 {
   CpspDevice *device = cpsp_cpu_plan_get_device (plan);
   const CpspProgram *program = cpsp_cpu_plan_get_program (plan);
