@@ -66,25 +66,25 @@ def contours(mask):
 # ------------------------------------------------------------------ paper
 
 
-def thin_contours(mask, random, vertices=VERTICES):
-    """Cut a stretch off each contour and keep few of its vertices.
+def thinned(contour, random, vertices=VERTICES):
+    """Cut a stretch off a contour and keep a share of the other vertices.
 
     The stretch is one of those whose ends lie close together, such as a
     limb or a dent.
     """
-    kept = []
-    for contour in contours(mask):
-        count = len(contour)
-        if count < SHORTEST:
-            continue
-        length = int(count * STRETCH)
-        chord = contour[:count - length] - contour[length:]
-        order = numpy.argsort((chord ** 2).sum(1), kind="stable")
-        start = pick(random, order[:math.ceil(len(order) * STRETCH)])
-        contour = numpy.delete(contour, slice(start, start + length), axis=0)
-        wanted = max(1, int(len(contour) * vertices))
-        chosen = numpy.sort(random.permutation(len(contour))[:wanted])
-        kept.append(contour[chosen])
+    length = int(len(contour) * STRETCH)
+    chord = contour[:len(contour) - length] - contour[length:]
+    order = numpy.argsort((chord ** 2).sum(1), kind="stable")
+    start = pick(random, order[:math.ceil(len(order) * STRETCH)])
+    contour = numpy.delete(contour, slice(start, start + length), axis=0)
+    count = max(1, int(len(contour) * vertices))
+    return contour[numpy.sort(random.permutation(len(contour))[:count])]
+
+
+def simplified(mask, random, vertices=VERTICES):
+    """A mask between thinned contours; the shortest contours are lost."""
+    kept = [thinned(contour, random, vertices) for contour in contours(mask)
+            if len(contour) >= SHORTEST]
     if not kept:
         return mask.copy()
     return cv2.drawContours(numpy.zeros_like(mask), kept, -1, 255, -1)
@@ -126,7 +126,7 @@ def perturb(mask, exact, target, random):
 def paper(alpha, target, random, vertices=VERTICES):
     """The paper's perturbation, until the IoU is under `target`."""
     exact = binary(alpha)
-    mask = thin_contours(exact, random, vertices)
+    mask = simplified(exact, random, vertices)
     if iou(mask, exact) < target:
         return mask
     return perturb(mask, exact, target, random)
@@ -214,10 +214,11 @@ def speckle(alpha, random):
     noise = random.standard_normal(size[::-1], dtype=numpy.float32)
     noise = cv2.resize(noise, alpha.shape[::-1],
                        interpolation=cv2.INTER_LINEAR)
+    noise /= noise.std() + 1e-6
     contrast = (random.uniform(0.8, 2)
                 + random.uniform(0.2, 1.2) * field(random, alpha.shape, 5))
-    clutter = (random.uniform(-3, -1.8)
-               + random.uniform(0, 0.8) * field(random, alpha.shape, 5))
+    clutter = (random.uniform(-3, -1.6)
+               + random.uniform(0.2, 1) * field(random, alpha.shape, 7))
     share = alpha.astype(numpy.float32) / 255
     mask = noise + share * contrast + (1 - share) * clutter > 0
     mask = mask.astype(numpy.uint8) * 255

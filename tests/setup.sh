@@ -6,7 +6,8 @@
 packages_build='gcc libc6-dev meson pkg-config libdnnl-dev libjson-glib-dev
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev'
 packages_test='libpng-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-good
-  python3-torch python3-pil libopenblas0-pthread'
+  python3-torch python3-pil python3-opencv libopenblas0-pthread
+  fonts-dejavu-core'
 packages_demo='gstreamer1.0-tools gstreamer1.0-plugins-base
   gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-opencv
   gstreamer1.0-libav gstreamer1.0-x opencv-doc fonts-dejavu-core'
