@@ -283,7 +283,6 @@ def test_kinds():
                           for mask in speckles])
     outside = numpy.array([mask[disc() == 0].mean() / 255
                            for mask in speckles])
-    print("# speckle: inside", inside.round(3), "outside", outside.round(3))
     yield "speckle is a mask", all(is_mask(mask, disc()) for mask in speckles)
     yield ("speckle has holes within and dots around",
            (inside < 0.999).sum() > 10 and (outside > 0.001).sum() > 10)
@@ -338,7 +337,8 @@ def test_sample():
              for alpha in alphas for distractor in (None, other)
              for _ in range(20)]
     found = numpy.array([similarity for _, _, similarity in drawn])
-    print("# IoU", *numpy.percentile(found, range(0, 101, 10)).round(3))
+    print("# IoU in tenths of the samples:",
+          *numpy.percentile(found, range(0, 101, 10)).round(2))
     yield "masks", all(is_mask(mask, alpha) for alpha, mask, _ in drawn)
     yield "with their IoU", all(
         coarse.iou(mask, alpha) == similarity
