@@ -124,7 +124,11 @@ def perturb(mask, exact, target, random):
 
 
 def paper(alpha, target, random, vertices=VERTICES):
-    """The paper's perturbation, until the IoU is under `target`."""
+    """The paper's perturbation, until the IoU is under `target`.
+
+    In pictures of a megapixel and more, elements of a few pixels may not get
+    there before the rounds end.
+    """
     exact = binary(alpha)
     mask = simplified(exact, random, vertices)
     if iou(mask, exact) < target:
