@@ -655,8 +655,8 @@ gst_cascade_psp_refine_run (GstCascadePspRefine * self, GstBuffer * video,
     return gst_cascade_psp_refine_fail_map (self, video);
   }
 
-  ok = cpsp_refiner_refine (self->refiner, settings, &image, &mask, NULL,
-      alpha, &stats, &error);
+  ok = cpsp_refiner_refine (self->refiner, settings,
+      &(CpspFrame) {.image = &image,.mask = &mask}, alpha, &stats, &error);
 
   gst_cascade_psp_frame_view_unmap (&self->view);
   gst_video_frame_unmap (&mask_frame);

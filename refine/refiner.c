@@ -4,6 +4,7 @@
  */
 #include "refiner.h"
 
+#include "budget.h"
 #include "tiles.h"
 
 #include <math.h>
@@ -11,20 +12,28 @@
 // Beyond this ratio of its two sizes, a Local step is split in two: its crops
 // would know too little of the object [3.2.2].
 #define LOCAL_RATIO_MAX 4.5
-#define MAX_LEVELS 8
+#define MAX_LOCALS 7
 
-// The Global result (level 0) or the result of a Local step, as large as its
-// scaled frame.
+// Sizes of the Global step, shares of the full one: what frames with a budget
+// may choose from.
+static const double global_shares[CPSP_BUDGET_SIZES] = {
+  1, 3 / 4.0, 1 / 2.0, 3 / 8.0, 1 / 4.0
+};
+
+// The Global result or the result of a Local step, as large as its scaled
+// frame.
 typedef struct
 {
   guint width, height;
-  CpspProgram *program;         // Local: of one tile; NULL: no such step
+  CpspProgram *program;         // Local: of one batch of tiles
   CpspPlan *plan;
+  double macs;                  // of the program
   CpspCrop crop;                // Global: all of the frame; Local: its x, y
                                 // change from tile to tile
-  CpspPlane *p1, *p4;           // the last level has none if it isn't Global
+  CpspPlane *p1, *p4;           // the last Local step has none
   CpspPlane *sum1, *sum4, *weight;      // Local
   CpspTilePlan tiles;           // Local
+  GArray *last;                 // Local: of CpspTile, those last run
 } Level;
 
 struct _CpspRefiner
@@ -38,10 +47,31 @@ struct _CpspRefiner
   // What is prepared; width 0: nothing.
   guint width, height;
   CpspSettings settings;
-  Level levels[MAX_LEVELS];
-  guint n_levels;
+  Level globals[CPSP_BUDGET_SIZES];     // largest first
+  guint n_globals;
+  Level locals[MAX_LOCALS];     // coarse to fine
+  guint n_locals;
   guint crops_grid;             // of the published grid; 0: no Local step
+  gboolean budgeted;            // all sizes are prepared and calibrated
+
+  CpspBudget budget;
+  CpspWork work;                // of a frame of the prepared size
+  GArray *regions;              // of CpspRect: of the frame, scaled to a level
+  GArray *crops;                // of CpspCropReport: of the last frame
 };
+
+// What is known of a frame on its way.
+typedef struct
+{
+  const CpspFrame *frame;
+  CpspRect object;              // the default region
+  gint64 begun;                 // microseconds; when it was prepared
+  CpspChoice choice;            // without a budget: everything
+  CpspStats *stats;
+  // The network: how often it ran, multiply-accumulates, milliseconds.
+  guint n_runs;
+  double macs, network_ms;
+} Job;
 
 // In the order in which AUTO tries them.
 static const struct
@@ -112,8 +142,12 @@ cpsp_refiner_new (const CpspModel * model, const CpspRefinerParams * params,
 {
   CpspRefiner *refiner = g_new0 (CpspRefiner, 1);
 
-  for (guint i = 0; i < MAX_LEVELS; i++)
-    cpsp_tile_plan_init (&refiner->levels[i].tiles);
+  for (guint i = 0; i < MAX_LOCALS; i++) {
+    cpsp_tile_plan_init (&refiner->locals[i].tiles);
+    refiner->locals[i].last = g_array_new (FALSE, FALSE, sizeof (CpspTile));
+  }
+  refiner->regions = g_array_new (FALSE, FALSE, sizeof (CpspRect));
+  refiner->crops = g_array_new (FALSE, FALSE, sizeof (CpspCropReport));
   if (!open_device (refiner, params, error) ||
       !choose_type (refiner, params->precision, error) ||
       !(refiner->network = cpsp_network_new (model, error))) {
@@ -132,40 +166,46 @@ clear_plane (CpspRefiner * refiner, CpspPlane ** plane)
 }
 
 static void
-clear_program (CpspRefiner * refiner, CpspPlan ** plan,
-    CpspProgram ** program)
+clear_level (CpspRefiner * refiner, Level * level)
 {
-  if (*plan)
-    refiner->backend->plan_free (*plan);
-  if (*program)
-    cpsp_program_free (*program);
-  *plan = NULL;
-  *program = NULL;
+  if (level->plan)
+    refiner->backend->plan_free (level->plan);
+  if (level->program)
+    cpsp_program_free (level->program);
+  level->plan = NULL;
+  level->program = NULL;
+  clear_plane (refiner, &level->p1);
+  clear_plane (refiner, &level->p4);
+  clear_plane (refiner, &level->sum1);
+  clear_plane (refiner, &level->sum4);
+  clear_plane (refiner, &level->weight);
+  if (level->last)
+    g_array_set_size (level->last, 0);
 }
 
 static void
 unprepare (CpspRefiner * refiner)
 {
-  for (guint i = 0; i < refiner->n_levels; i++) {
-    Level *level = &refiner->levels[i];
-
-    clear_program (refiner, &level->plan, &level->program);
-    clear_plane (refiner, &level->p1);
-    clear_plane (refiner, &level->p4);
-    clear_plane (refiner, &level->sum1);
-    clear_plane (refiner, &level->sum4);
-    clear_plane (refiner, &level->weight);
-  }
-  refiner->n_levels = 0;
+  for (guint i = 0; i < refiner->n_globals; i++)
+    clear_level (refiner, &refiner->globals[i]);
+  for (guint i = 0; i < refiner->n_locals; i++)
+    clear_level (refiner, &refiner->locals[i]);
+  refiner->n_globals = refiner->n_locals = 0;
+  refiner->budgeted = FALSE;
   refiner->width = 0;
+  g_array_set_size (refiner->crops, 0);
 }
 
 void
 cpsp_refiner_free (CpspRefiner * refiner)
 {
   unprepare (refiner);
-  for (guint i = 0; i < MAX_LEVELS; i++)
-    cpsp_tile_plan_clear (&refiner->levels[i].tiles);
+  for (guint i = 0; i < MAX_LOCALS; i++) {
+    cpsp_tile_plan_clear (&refiner->locals[i].tiles);
+    g_array_unref (refiner->locals[i].last);
+  }
+  g_array_unref (refiner->regions);
+  g_array_unref (refiner->crops);
   if (refiner->device)
     refiner->backend->close (refiner->device);
   if (refiner->network)
@@ -212,14 +252,18 @@ cpsp_settings_check (const CpspSettings * settings, GError ** error)
   return TRUE;
 }
 
-// The size and filter of the Global step [4].
+// The size and filter of the Global step [4], at SHARE of its full size.
 static CpspCrop
-global_crop (const CpspSettings * settings, guint width, guint height)
+global_crop (const CpspSettings * settings, guint width, guint height,
+    double share)
 {
-  guint size = settings->crop_size, long_side = MAX (width, height);
+  guint long_side = MAX (width, height), size = settings->crop_size;
   CpspCrop crop = { width, height, CPSP_FILTER_AREA, 1, 0, 0, width, height };
 
-  if (long_side > size || (long_side < size && settings->enlarge_small)) {
+  if (!settings->enlarge_small)
+    size = MIN (size, long_side);
+  size = size * share;
+  if (long_side != size) {
     // In this order of rounding: the published sizes follow from it.
     crop.ratio = (double) size / long_side;
     crop.width = MAX (1, (guint) floor (width * crop.ratio));
@@ -261,6 +305,9 @@ prepare_program (CpspRefiner * refiner, Level * level, CpspCascade cascade,
   level->program = cpsp_program_new (refiner->network, &params, error);
   if (!level->program)
     return FALSE;
+  level->macs = 0;
+  for (guint i = 0; i < level->program->n_ops; i++)
+    level->macs += cpsp_program_op_macs (level->program, i);
   level->plan = refiner->backend->plan_new (refiner->device, level->program,
       error);
   return level->plan != NULL;
@@ -276,12 +323,12 @@ prepare_plane (CpspRefiner * refiner, const Level * level, CpspPlane ** plane,
 }
 
 static gboolean
-prepare_global (CpspRefiner * refiner, GError ** error)
+prepare_global (CpspRefiner * refiner, double share, GError ** error)
 {
-  Level *level = &refiner->levels[refiner->n_levels++];
+  Level *level = &refiner->globals[refiner->n_globals++];
 
   level->crop = global_crop (&refiner->settings, refiner->width,
-      refiner->height);
+      refiner->height, share);
   level->width = level->crop.width;
   level->height = level->crop.height;
   return prepare_program (refiner, level, CPSP_CASCADE_GLOBAL, 1, error) &&
@@ -294,7 +341,7 @@ static gboolean
 prepare_local (CpspRefiner * refiner, guint width, guint height,
     gboolean last, GError ** error)
 {
-  Level *level = &refiner->levels[refiner->n_levels++];
+  Level *level = &refiner->locals[refiner->n_locals++];
 
   level->width = width;
   level->height = height;
@@ -328,27 +375,53 @@ scale_region (const CpspRefiner * refiner, const Level * level,
   return (CpspRect) { left, top, right - left, bottom - top };
 }
 
+// FRAME's regions, scaled to LEVEL; OBJECT in their place if it has none.
+static GArray *
+scale_regions (CpspRefiner * refiner, const Level * level, const Job * job)
+{
+  const CpspFrame *frame = job->frame;
+  guint n = frame->regions ? frame->n_regions : 1;
+
+  g_array_set_size (refiner->regions, n);
+  for (guint i = 0; i < n; i++)
+    g_array_index (refiner->regions, CpspRect, i) = scale_region (refiner,
+        level, frame->regions ? &frame->regions[i] : &job->object);
+  return refiner->regions;
+}
+
+// The I-th Local step's coarser result.
+static Level *
+get_coarser (CpspRefiner * refiner, guint i)
+{
+  return i == 0 ? &refiner->globals[0] : &refiner->locals[i - 1];
+}
+
 static gboolean
 plan_tiles (CpspRefiner * refiner, Level * level, const Level * coarser,
-    const CpspRect * region, gboolean default_region, GError ** error)
+    const Job * job, GError ** error)
 {
   const CpspSettings *settings = &refiner->settings;
   const float *p1 = refiner->backend->plane_map (coarser->p1, error);
-  CpspRect scaled = scale_region (refiner, level, region);
+  const GArray *regions = scale_regions (refiner, level, job);
+  const CpspRect *rects = (const CpspRect *) (gpointer) regions->data;
 
   if (!p1)
     return FALSE;
   if (settings->local_region == CPSP_LOCAL_REGION_BOUNDARY) {
     cpsp_tile_plan_boundary (&level->tiles, level->width, level->height,
-        settings->crop_size, p1, coarser->width, coarser->height, &scaled);
-    return TRUE;
+        settings->crop_size, p1, coarser->width, coarser->height, rects,
+        regions->len);
+  } else {
+    cpsp_tile_plan_grid (&level->tiles, level->width, level->height,
+        settings->crop_size);
+    cpsp_tile_plan_keep_mixed (&level->tiles, p1, coarser->width,
+        coarser->height, CPSP_RESIZE_BILINEAR);
+    if (job->frame->regions)
+      cpsp_tile_plan_keep_regions (&level->tiles, rects, regions->len);
   }
-  cpsp_tile_plan_grid (&level->tiles, level->width, level->height,
-      settings->crop_size);
-  cpsp_tile_plan_keep_mixed (&level->tiles, p1, coarser->width,
-      coarser->height, CPSP_RESIZE_BILINEAR);
-  if (!default_region)
-    cpsp_tile_plan_keep_region (&level->tiles, &scaled);
+  if (job->frame->budget_ms > 0)
+    cpsp_tile_plan_rank (&level->tiles, p1, coarser->width, coarser->height,
+        (const CpspTile *) (gpointer) level->last->data, level->last->len);
   return TRUE;
 }
 
@@ -356,14 +429,17 @@ plan_tiles (CpspRefiner * refiner, Level * level, const Level * coarser,
 static gboolean
 prepare_tiles (CpspRefiner * refiner, GError ** error)
 {
-  const CpspRect all = { 0, 0, refiner->width, refiner->height };
+  const CpspFrame frame = { 0 };
+  const Job job = {
+    .frame = &frame,.object = {0, 0, refiner->width, refiner->height}
+  };
 
-  refiner->crops_grid = refiner->n_levels == 1 ? 0 :
+  refiner->crops_grid = refiner->n_locals == 0 ? 0 :
       cpsp_tile_grid_count (refiner->width, refiner->height,
       refiner->settings.crop_size);
-  for (guint i = 1; i < refiner->n_levels; i++)
-    if (!plan_tiles (refiner, &refiner->levels[i], &refiner->levels[i - 1],
-            &all, TRUE, error))
+  for (guint i = 0; i < refiner->n_locals; i++)
+    if (!plan_tiles (refiner, &refiner->locals[i], get_coarser (refiner, i),
+            &job, error))
       return FALSE;
   return TRUE;
 }
@@ -376,7 +452,7 @@ prepare_levels (CpspRefiner * refiner, GError ** error)
   double ratio = (double) long_side / settings->crop_size;
   guint n_local = 1;
 
-  if (!prepare_global (refiner, error))
+  if (!prepare_global (refiner, 1, error))
     return FALSE;
   if (settings->local_step == CPSP_LOCAL_STEP_NEVER ||
       (settings->local_step == CPSP_LOCAL_STEP_AUTO &&
@@ -384,7 +460,7 @@ prepare_levels (CpspRefiner * refiner, GError ** error)
     return TRUE;
   // The published grid knows one Local step only.
   if (settings->local_region == CPSP_LOCAL_REGION_BOUNDARY && ratio > 1)
-    n_local = MIN (MAX_LEVELS - 1, MAX (1, (guint) ceil (log (ratio) /
+    n_local = MIN (MAX_LOCALS, MAX (1, (guint) ceil (log (ratio) /
                 log (LOCAL_RATIO_MAX) - 1e-6)));
   for (guint i = 1; i <= n_local; i++) {
     double scale = pow (ratio, (double) i / n_local - 1);
@@ -399,14 +475,97 @@ prepare_levels (CpspRefiner * refiner, GError ** error)
   return prepare_tiles (refiner, error);
 }
 
-gboolean
-cpsp_refiner_prepare (CpspRefiner * refiner, const CpspSettings * settings,
-    guint width, guint height, GError ** error)
+// Milliseconds that a run of a Global step takes, the shortest of a few: the
+// first finds nothing in its place, and others compute on the machine too.
+static gboolean
+time_global (CpspRefiner * refiner, const Level * level, double *ms,
+    GError ** error)
+{
+  const CpspBackend *backend = refiner->backend;
+  static const guint8 grey = 128;
+  const CpspComponent component = {.data = &grey,.depth = 8 };
+  const CpspImageView image = {
+    .width = 1,.height = 1,.n_components = 1,.component = {component}
+  };
+  const CpspMaskView mask = {
+    .width = 1,.height = 1,.component = component,.scale = 1
+  };
+  CpspCrop crop = level->crop;
+
+  crop.filter = CPSP_FILTER_ENLARGE;
+  crop.ratio = MAX (crop.width, crop.height);
+  *ms = G_MAXDOUBLE;
+  for (guint i = 0; i < 4; i++) {
+    gint64 begun;
+
+    if (!backend->set_frame (refiner->device, &image, &mask, error) ||
+        !backend->load_image (level->plan, 0, &crop, error) ||
+        !backend->load_coarse (level->plan, 0, &crop, 0, error) ||
+        !backend->synchronise (refiner->device, error))
+      return FALSE;
+    begun = g_get_monotonic_time ();
+    if (!backend->plan_run (level->plan, 0, level->program->n_ops, error) ||
+        !backend->synchronise (refiner->device, error))
+      return FALSE;
+    *ms = MIN (*ms, (g_get_monotonic_time () - begun) / 1000.0);
+  }
+  return TRUE;
+}
+
+// The Global step at its smaller sizes, and what a run takes.
+static gboolean
+prepare_budget (CpspRefiner * refiner, GError ** error)
+{
+  CpspWork *work = &refiner->work;
+  double ms[2] = { 0 };
+
+  for (guint i = 1; i < CPSP_BUDGET_SIZES; i++) {
+    CpspCrop crop = global_crop (&refiner->settings, refiner->width,
+        refiner->height, global_shares[i]);
+
+    if (MAX (crop.width, crop.height) < CPSP_CROP_SIZE_MIN)
+      break;
+    if (!prepare_global (refiner, global_shares[i], error))
+      return FALSE;
+  }
+  *work = (CpspWork) {
+    .pixels = (double) refiner->width * refiner->height,
+    .n_globals = refiner->n_globals,
+  };
+  for (guint i = 0; i < refiner->n_globals; i++)
+    work->global[i] = refiner->globals[i].macs;
+  for (guint i = 0; i < refiner->n_locals; i++)
+    work->local = MAX (work->local, refiner->locals[i].macs);
+
+  for (guint i = 0; i < MIN (2, refiner->n_globals); i++)
+    if (!time_global (refiner, &refiner->globals[refiner->n_globals - 1 - i],
+            &ms[i], error))
+      return FALSE;
+  cpsp_budget_calibrate (&refiner->budget, work, ms[0], ms[1]);
+  cpsp_budget_restart (&refiner->budget);
+  refiner->budgeted = TRUE;
+  return TRUE;
+}
+
+static gboolean
+is_prepared (const CpspRefiner * refiner, const CpspSettings * settings,
+    guint width, guint height)
 {
   const CpspSettings *old = &refiner->settings;
-  CpspProgram *program;
-  CpspPlan *plan;
-  gboolean ok;
+
+  return width == refiner->width && height == refiner->height &&
+      settings->crop_size == old->crop_size &&
+      settings->local_step == old->local_step &&
+      settings->local_region == old->local_region &&
+      settings->enlarge_small == old->enlarge_small;
+}
+
+gboolean
+cpsp_refiner_prepare (CpspRefiner * refiner, const CpspSettings * settings,
+    guint width, guint height, gboolean budgeted, GError ** error)
+{
+  Level old = { 0 };
+  gboolean ok = TRUE;
 
   if (!cpsp_settings_check (settings, error))
     return FALSE;
@@ -417,26 +576,23 @@ cpsp_refiner_prepare (CpspRefiner * refiner, const CpspSettings * settings,
         CPSP_FRAME_SIZE_MAX);
     return FALSE;
   }
-  if (width == refiner->width && height == refiner->height &&
-      settings->crop_size == old->crop_size &&
-      settings->local_step == old->local_step &&
-      settings->local_region == old->local_region &&
-      settings->enlarge_small == old->enlarge_small) {
+  if (!is_prepared (refiner, settings, width, height)) {
+    // An old plan stays until the new ones are made, and keeps the weights
+    // that they share.
+    old.plan = refiner->globals[0].plan;
+    old.program = refiner->globals[0].program;
+    refiner->globals[0].plan = NULL;
+    refiner->globals[0].program = NULL;
+    unprepare (refiner);
+    refiner->width = width;
+    refiner->height = height;
     refiner->settings = *settings;
-    return TRUE;
+    ok = prepare_levels (refiner, error);
   }
-  // An old plan stays until the new ones are made, and keeps the weights that
-  // they share.
-  plan = refiner->levels[0].plan;
-  program = refiner->levels[0].program;
-  refiner->levels[0].plan = NULL;
-  refiner->levels[0].program = NULL;
-  unprepare (refiner);
-  refiner->width = width;
-  refiner->height = height;
-  refiner->settings = *settings;
-  ok = prepare_levels (refiner, error);
-  clear_program (refiner, &plan, &program);
+  refiner->settings.mask_threshold = settings->mask_threshold;
+  if (ok && budgeted && !refiner->budgeted)
+    ok = prepare_budget (refiner, error);
+  clear_level (refiner, &old);
   if (!ok)
     unprepare (refiner);
   return ok;
@@ -557,18 +713,42 @@ fill_alpha (const CpspAlphaView * alpha, gboolean foreground)
 
 // The steps
 
+static double
+ms_since (gint64 begun)
+{
+  return (g_get_monotonic_time () - begun) / 1000.0;
+}
+
+// Counts N runs of LEVEL's program, begun at BEGUN and finished by now.
+static void
+count_runs (Job * job, const Level * level, guint n, gint64 begun)
+{
+  job->n_runs += n;
+  job->macs += n * level->macs;
+  job->network_ms += ms_since (begun);
+}
+
 static gboolean
-global_step (CpspRefiner * refiner, GError ** error)
+global_step (CpspRefiner * refiner, const Level * level, Job * job,
+    GError ** error)
 {
   const CpspBackend *backend = refiner->backend;
-  Level *level = &refiner->levels[0];
+  gint64 begun;
 
-  return backend->load_image (level->plan, 0, &level->crop, error) &&
-      backend->load_coarse (level->plan, 0, &level->crop,
-      refiner->settings.mask_threshold, error) &&
-      backend->plan_run (level->plan, 0, level->program->n_ops, error) &&
-      backend->store (level->plan, 0, CPSP_OUTPUT_P1, level->p1, error) &&
-      backend->store (level->plan, 0, CPSP_OUTPUT_P4, level->p4, error);
+  if (!backend->load_image (level->plan, 0, &level->crop, error) ||
+      !backend->load_coarse (level->plan, 0, &level->crop,
+          refiner->settings.mask_threshold, error) ||
+      !backend->synchronise (refiner->device, error))
+    return FALSE;
+  begun = g_get_monotonic_time ();
+  if (!backend->plan_run (level->plan, 0, level->program->n_ops, error) ||
+      !backend->store (level->plan, 0, CPSP_OUTPUT_P1, level->p1, error) ||
+      !backend->store (level->plan, 0, CPSP_OUTPUT_P4, level->p4, error) ||
+      !backend->synchronise (refiner->device, error))
+    return FALSE;
+  count_runs (job, level, 1, begun);
+  job->stats->global_size = MAX (level->width, level->height);
+  return TRUE;
 }
 
 // Tiles first .. first + n - 1, at once.
@@ -617,24 +797,94 @@ local_result (const CpspRefiner * refiner, const Level * level,
   };
 }
 
+// Whether, after N_RUNS runs of crops, one more of LEVEL's program and the
+// finish fit into JOB's budget.
 static gboolean
-local_step (CpspRefiner * refiner, Level * level, const Level * coarser,
-    const CpspRect * region, gboolean default_region, CpspStats * stats,
-    GError ** error)
+has_room (const CpspRefiner * refiner, const Level * level, const Job * job,
+    guint n_runs)
+{
+  double budget_ms = job->frame->budget_ms;
+
+  return budget_ms == 0 || (n_runs < job->choice.n_runs &&
+      cpsp_budget_has_room (&refiner->budget, &refiner->work, level->macs,
+          budget_ms - ms_since (job->begun)));
+}
+
+// Says of LEVEL's tiles that the first N_RUN have run, and remembers them.
+static void
+report_tiles (CpspRefiner * refiner, Level * level, guint n_run, Job * job)
+{
+  const CpspTilePlan *tiles = &level->tiles;
+  guint n = tiles->tiles->len;
+
+  for (guint i = 0; i < n; i++) {
+    const CpspTile *tile = &g_array_index (tiles->tiles, CpspTile, i);
+    guint64 x = (guint64) tile->x * refiner->width / level->width;
+    guint64 y = (guint64) tile->y * refiner->height / level->height;
+    CpspCropReport report = {
+      .area = {
+        x, y,
+        (guint64) (tile->x + tiles->width) * refiner->width / level->width - x,
+        (guint64) (tile->y + tiles->height) * refiner->height /
+            level->height - y,
+      },
+      .run = i < n_run,
+    };
+
+    g_array_append_val (refiner->crops, report);
+  }
+  g_array_set_size (level->last, 0);
+  g_array_append_vals (level->last, tiles->tiles->data, n_run);
+  job->stats->crops_planned += n;
+  job->stats->crops_run += n_run;
+  job->stats->crops_skipped += n - n_run;
+}
+
+// Runs LEVEL's tiles, as many as fit.
+static gboolean
+run_level (CpspRefiner * refiner, Level * level, const Level * coarser,
+    Job * job, GError ** error)
 {
   const CpspBackend *backend = refiner->backend;
-  guint batch = refiner->info.batch, n;
+  guint n = level->tiles.tiles->len, n_tiles = 0, n_runs = 0;
+  // The Global step's is not one of crops.
+  guint n_before = job->n_runs - 1;
+  gint64 begun;
 
-  if (!plan_tiles (refiner, level, coarser, region, default_region, error) ||
+  if (!backend->synchronise (refiner->device, error))
+    return FALSE;
+  begun = g_get_monotonic_time ();
+  while (n_tiles < n && has_room (refiner, level, job, n_before + n_runs)) {
+    guint some = MIN (refiner->info.batch, n - n_tiles);
+
+    // With a budget, what is enqueued has to have happened for the clock to
+    // tell what is left.
+    if (!run_tiles (refiner, level, coarser, n_tiles, some, error) ||
+        (job->frame->budget_ms > 0 &&
+            !backend->synchronise (refiner->device, error)))
+      return FALSE;
+    n_tiles += some;
+    n_runs++;
+  }
+  if (!backend->synchronise (refiner->device, error))
+    return FALSE;
+  count_runs (job, level, n_runs, begun);
+  report_tiles (refiner, level, n_tiles, job);
+  return TRUE;
+}
+
+static gboolean
+local_step (CpspRefiner * refiner, Level * level, const Level * coarser,
+    Job * job, GError ** error)
+{
+  const CpspBackend *backend = refiner->backend;
+
+  if (!plan_tiles (refiner, level, coarser, job, error) ||
       !backend->plane_clear (level->sum1, error) ||
       !backend->plane_clear (level->weight, error) ||
-      (level->sum4 && !backend->plane_clear (level->sum4, error)))
+      (level->sum4 && !backend->plane_clear (level->sum4, error)) ||
+      !run_level (refiner, level, coarser, job, error))
     return FALSE;
-  n = level->tiles.tiles->len;
-  for (guint i = 0; i < n; i += batch)
-    if (!run_tiles (refiner, level, coarser, i, MIN (batch, n - i), error))
-      return FALSE;
-  stats->crops_run += n;
   if (level->p1) {
     CpspResult p1 = local_result (refiner, level, level->sum1, coarser->p1);
     CpspResult p4 = local_result (refiner, level, level->sum4, coarser->p4);
@@ -645,20 +895,25 @@ local_step (CpspRefiner * refiner, Level * level, const Level * coarser,
   return TRUE;
 }
 
+// The alpha of GLOBAL, or of the Local steps if they were considered.
 static gboolean
-finish (CpspRefiner * refiner, const CpspAlphaView * alpha, GError ** error)
+finish (CpspRefiner * refiner, const Level * global, gboolean local,
+    const CpspAlphaView * alpha, GError ** error)
 {
-  const Level *level = &refiner->levels[refiner->n_levels - 1];
   CpspResult result;
 
-  if (refiner->n_levels > 1) {
-    result = local_result (refiner, level, level->sum1, level[-1].p1);
+  if (local) {
+    guint last = refiner->n_locals - 1;
+    const Level *level = &refiner->locals[last];
+
+    result = local_result (refiner, level, level->sum1,
+        get_coarser (refiner, last)->p1);
   } else {
     // The published package aligns corners, the paper's evaluation code does
     // not.
     result = (CpspResult) {
-      .base = level->p1,
-      .resize = level->crop.filter == CPSP_FILTER_ENLARGE ?
+      .base = global->p1,
+      .resize = global->crop.filter == CPSP_FILTER_ENLARGE ?
           CPSP_RESIZE_AREA : refiner->settings.enlarge_small ?
           CPSP_RESIZE_CORNERS : CPSP_RESIZE_BILINEAR,
     };
@@ -669,27 +924,37 @@ finish (CpspRefiner * refiner, const CpspAlphaView * alpha, GError ** error)
 }
 
 static gboolean
-refine_steps (CpspRefiner * refiner, const CpspImageView * image,
-    const CpspMaskView * mask, const CpspRect * region,
-    gboolean default_region, const CpspAlphaView * alpha, CpspStats * stats,
+refine_steps (CpspRefiner * refiner, Job * job, const CpspAlphaView * alpha,
     GError ** error)
 {
-  gint64 begun = g_get_monotonic_time (), globally, locally;
+  const CpspFrame *frame = job->frame;
+  CpspStats *stats = job->stats;
+  const Level *global;
+  gboolean local;
+  gint64 at;
 
-  if (!refiner->backend->set_frame (refiner->device, image, mask, error) ||
-      !global_step (refiner, error))
+  job->choice = (CpspChoice) { 0, G_MAXUINT };
+  if (frame->budget_ms > 0)
+    job->choice = cpsp_budget_choose (&refiner->budget, &refiner->work,
+        frame->budget_ms - ms_since (job->begun));
+  global = &refiner->globals[job->choice.global];
+  local = refiner->n_locals > 0 && job->choice.n_runs > 0;
+
+  if (!refiner->backend->set_frame (refiner->device, frame->image,
+          frame->mask, error) || !global_step (refiner, global, job, error))
     return FALSE;
-  globally = g_get_monotonic_time ();
-  for (guint i = 1; i < refiner->n_levels; i++)
-    if (!local_step (refiner, &refiner->levels[i], &refiner->levels[i - 1],
-            region, default_region, stats, error))
+  stats->global_ms = ms_since (job->begun);
+  at = g_get_monotonic_time ();
+  for (guint i = 0; local && i < refiner->n_locals; i++)
+    if (!local_step (refiner, &refiner->locals[i], get_coarser (refiner, i),
+            job, error))
       return FALSE;
-  locally = g_get_monotonic_time ();
-  if (!finish (refiner, alpha, error))
+  stats->local_ms = ms_since (at);
+  stats->local_skipped = refiner->n_locals > 0 && !local;
+  at = g_get_monotonic_time ();
+  if (!finish (refiner, global, local, alpha, error))
     return FALSE;
-  stats->global_ms = (globally - begun) / 1000.0;
-  stats->local_ms = (locally - globally) / 1000.0;
-  stats->finish_ms = (g_get_monotonic_time () - locally) / 1000.0;
+  stats->finish_ms = ms_since (at);
   return TRUE;
 }
 
@@ -704,9 +969,11 @@ component_is_valid (const CpspComponent * component)
 }
 
 static gboolean
-check_views (const CpspImageView * image, const CpspMaskView * mask,
-    const CpspAlphaView * alpha, GError ** error)
+check_frame (const CpspFrame * frame, const CpspAlphaView * alpha,
+    GError ** error)
 {
+  const CpspImageView *image = frame->image;
+  const CpspMaskView *mask = frame->mask;
   guint sample = alpha->format == CPSP_ALPHA_U8 ? 1 :
       alpha->format == CPSP_ALPHA_U16 ? 2 : 4;
   const char *what = NULL;
@@ -723,6 +990,8 @@ check_views (const CpspImageView * image, const CpspMaskView * mask,
   if (!what && (!alpha->data || (guintptr) alpha->data % sample ||
           alpha->stride_bytes % (gssize) sample))
     what = "the alpha's memory is not aligned";
+  if (!what && !(frame->budget_ms >= 0))
+    what = "a budget is less than nothing";
   if (what) {
     g_set_error_literal (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT, what);
     return FALSE;
@@ -740,38 +1009,67 @@ check_views (const CpspImageView * image, const CpspMaskView * mask,
   return TRUE;
 }
 
+static void
+learn (CpspRefiner * refiner, const Job * job)
+{
+  const CpspStats *stats = job->stats;
+
+  cpsp_budget_learn_network (&refiner->budget, job->macs, job->n_runs,
+      job->network_ms);
+  cpsp_budget_learn_frame (&refiner->budget,
+      (double) refiner->width * refiner->height,
+      stats->total_ms - stats->finish_ms - job->network_ms,
+      stats->finish_ms);
+}
+
 gboolean
 cpsp_refiner_refine (CpspRefiner * refiner, const CpspSettings * settings,
-    const CpspImageView * image, const CpspMaskView * mask,
-    const CpspRect * region, const CpspAlphaView * alpha, CpspStats * stats,
+    const CpspFrame * frame, const CpspAlphaView * alpha, CpspStats * stats,
     GError ** error)
 {
-  gint64 begun = g_get_monotonic_time ();
+  const CpspImageView *image = frame->image;
+  const CpspMaskView *mask = frame->mask;
   CpspStats ignored;
-  CpspRect bounds, whole;
+  Job job = {.frame = frame,.stats = stats ? stats : &ignored };
+  CpspRect bounds;
   gboolean uniform;
 
-  if (!stats)
-    stats = &ignored;
-  *stats = (CpspStats) { 0 };
-  if (!check_views (image, mask, alpha, error) ||
+  *job.stats = (CpspStats) { 0 };
+  if (!check_frame (frame, alpha, error) ||
       !cpsp_refiner_prepare (refiner, settings, image->width, image->height,
-          error))
+          frame->budget_ms > 0, error))
     return FALSE;
-  stats->crops_grid = refiner->crops_grid;
+  g_array_set_size (refiner->crops, 0);
+  job.begun = g_get_monotonic_time ();
+  job.stats->crops_grid = refiner->crops_grid;
   bounds = mask_bounds (mask, settings->mask_threshold, &uniform);
   // Without a boundary there is nothing to refine.
   if (uniform) {
     fill_alpha (alpha, bounds.width > 0);
   } else {
-    whole = object_region (&bounds, mask, image->width, image->height);
-    if (!refine_steps (refiner, image, mask, region ? region : &whole,
-            region == NULL, alpha, stats, error)) {
+    job.object = object_region (&bounds, mask, image->width, image->height);
+    if (!refine_steps (refiner, &job, alpha, error)) {
       // Nothing may still read the views when we return.
       refiner->backend->synchronise (refiner->device, NULL);
       return FALSE;
     }
   }
-  stats->total_ms = (g_get_monotonic_time () - begun) / 1000.0;
+  job.stats->total_ms = ms_since (job.begun);
+  if (!uniform)
+    learn (refiner, &job);
   return TRUE;
+}
+
+double
+cpsp_refiner_get_cheapest_ms (const CpspRefiner * refiner)
+{
+  return refiner->budgeted ?
+      cpsp_budget_get_cheapest_ms (&refiner->budget, &refiner->work) : 0;
+}
+
+const CpspCropReport *
+cpsp_refiner_get_crops (const CpspRefiner * refiner, guint * n)
+{
+  *n = refiner->crops->len;
+  return (const CpspCropReport *) (gpointer) refiner->crops->data;
 }

@@ -68,13 +68,45 @@ typedef struct
 #define CPSP_SETTINGS_DEFAULT { \
   .crop_size = CPSP_CROP_SIZE_DEFAULT, .mask_threshold = 0.5 }
 
+// One frame. Views and regions need only live until the call that takes them
+// returns.
+typedef struct
+{
+  const CpspImageView *image;
+  const CpspMaskView *mask;
+  // Where Local crops may run: within any of them; frame pixels, clipped to
+  // the frame. NULL: the coarse mask's bounding box enlarged by 25 % (half on
+  // each side), and for CPSP_LOCAL_REGION_REFERENCE, as published,
+  // everywhere.
+  const CpspRect *regions;
+  guint n_regions;
+  // Milliseconds that refining may take; 0: as many as it wants. What does
+  // not fit is left out: Local crops, those that change least first, then
+  // the Global step's size. If nothing fits, the cheapest runs all the same.
+  double budget_ms;
+} CpspFrame;
+
 // What one frame took.
 typedef struct
 {
   double global_ms, local_ms, finish_ms, total_ms;
+  // Long side of the Global step, pixels; 0: the mask has no boundary, and
+  // nothing ran.
+  guint global_size;
+  guint crops_planned;          // = crops_run + crops_skipped
   guint crops_run;
+  guint crops_skipped;          // they did not fit into the budget
+  // The budget had no room for a crop: none were planned.
+  gboolean local_skipped;
   guint crops_grid;             // how many the published grid has
 } CpspStats;
+
+// A Local crop that was planned.
+typedef struct
+{
+  CpspRect area;                // frame pixels
+  gboolean run;                 // else it did not fit into the budget
+} CpspCropReport;
 
 typedef struct _CpspRefiner CpspRefiner;
 
@@ -98,20 +130,30 @@ gboolean cpsp_settings_check (const CpspSettings * settings, GError ** error);
 
 // Allocates what frames of WIDTH x HEIGHT need with SETTINGS, but for some row
 // buffers that the first frame adds; cpsp_refiner_refine calls this itself
-// when needed.
+// when needed. BUDGETED: frames may have a budget. Then the Global step is
+// prepared at smaller sizes too, and the network runs a few times at the
+// smallest to see how long it takes.
 gboolean cpsp_refiner_prepare (CpspRefiner * refiner,
     const CpspSettings * settings, guint width, guint height,
-    GError ** error);
+    gboolean budgeted, GError ** error);
 
-// Refines one frame. REGION (nullable): where Local crops may run, frame
-// pixels, clipped to the frame; NULL: the coarse mask's bounding box enlarged
-// by 25 % (half on each side), and for CPSP_LOCAL_REGION_REFERENCE, as
-// published, everywhere. ALPHA must have the frame's size. STATS
-// (nullable) is filled. All views need only live until the call returns.
-// FALSE and an error on failure: ALPHA's content is then undefined.
+// How many milliseconds the cheapest way to refine takes, as far as is known,
+// for frames of the size last prepared; 0: not prepared for budgets. Looks
+// at nothing but numbers. It changes only when frames are refined: whoever
+// leaves frames out because of it must refine one now and then.
+double cpsp_refiner_get_cheapest_ms (const CpspRefiner * refiner);
+
+// Refines one frame. ALPHA must have the frame's size. STATS (nullable) is
+// filled. FALSE and an error on failure: ALPHA's content is then undefined.
+// What a first frame of a size prepares is not counted in its budget.
 gboolean cpsp_refiner_refine (CpspRefiner * refiner,
-    const CpspSettings * settings, const CpspImageView * image,
-    const CpspMaskView * mask, const CpspRect * region,
+    const CpspSettings * settings, const CpspFrame * frame,
     const CpspAlphaView * alpha, CpspStats * stats, GError ** error);
+
+// The crops of the frame last refined, N of them, those of a coarser Local
+// step first. Valid until the next call of cpsp_refiner_prepare or
+// cpsp_refiner_refine.
+const CpspCropReport *cpsp_refiner_get_crops (const CpspRefiner * refiner,
+    guint * n);
 
 G_END_DECLS

@@ -176,7 +176,7 @@ void
 cpsp_tile_plan_grid (CpspTilePlan * plan, guint width, guint height,
     guint crop_size)
 {
-  CpspTile tile;
+  CpspTile tile = { 0 };
 
   start_plan (plan, width, height, crop_size, 0);
   for (guint i = 0; get_grid_start (width, crop_size, i, &tile.x); i++)
@@ -184,18 +184,30 @@ cpsp_tile_plan_grid (CpspTilePlan * plan, guint width, guint height,
       g_array_append_val (plan->tiles, tile);
 }
 
-void
-cpsp_tile_plan_keep_region (CpspTilePlan * plan, const CpspRect * region)
+static gboolean
+meets (const CpspTilePlan * plan, const CpspTile * tile,
+    const CpspRect * region)
 {
   const gint64 left = region->x, right = left + region->width;
   const gint64 top = region->y, bottom = top + region->height;
+
+  return MAX (tile->x, left) < MIN ((gint64) tile->x + plan->width, right)
+      && MAX (tile->y, top) < MIN ((gint64) tile->y + plan->height, bottom);
+}
+
+void
+cpsp_tile_plan_keep_regions (CpspTilePlan * plan, const CpspRect * regions,
+    guint n_regions)
+{
   guint n = 0;
 
   for (guint i = 0; i < plan->tiles->len; i++) {
     const CpspTile tile = g_array_index (plan->tiles, CpspTile, i);
+    gboolean keep = FALSE;
 
-    if (MAX (tile.x, left) < MIN ((gint64) tile.x + plan->width, right)
-        && MAX (tile.y, top) < MIN ((gint64) tile.y + plan->height, bottom))
+    for (guint j = 0; j < n_regions && !keep; j++)
+      keep = meets (plan, &tile, &regions[j]);
+    if (keep)
       g_array_index (plan->tiles, CpspTile, n++) = tile;
   }
   g_array_set_size (plan->tiles, n);
@@ -570,6 +582,8 @@ flag_row (const float *p1, guint width, gboolean last, guint8 * flags)
     flags[x] |= is_foreground (p1[x]) != is_foreground (p1[x + 1]);
 }
 
+// Marks, besides what is marked, the cells of REGION, which lies within the
+// frame.
 static void
 mark (Work * work, const float *p1, guint width, guint height,
     const CpspRect * region)
@@ -579,8 +593,6 @@ mark (Work * work, const float *p1, guint width, guint height,
   const guint top = (guint) region->y, bottom = top + region->height;
   guint start = G_MAXUINT, end = 0;
 
-  memset (marks->bits, 0,
-      (gsize) marks->words * marks->height * sizeof *marks->bits);
   for (guint x = 0; x < width; x++)
     if (get_cells (&work->x, x, width, left, right, &work->first_cell[x],
             &work->last_cell[x])) {
@@ -1048,24 +1060,21 @@ compare_tiles (gconstpointer a, gconstpointer b)
   return one->x < other->x ? -1 : one->x > other->x;
 }
 
-// The part of REGION (nullable: all) within the frame; FALSE: none.
+// The part of REGION within the frame; FALSE: none.
 static gboolean
 clip_region (const CpspRect * region, guint width, guint height,
     CpspRect * clipped)
 {
-  *clipped = (CpspRect) { 0, 0, width, height };
-  if (region) {
-    const gint64 left = MAX (region->x, 0), top = MAX (region->y, 0);
-    const gint64 right = MIN ((gint64) region->x + region->width, width);
-    const gint64 bottom = MIN ((gint64) region->y + region->height, height);
+  const gint64 left = MAX (region->x, 0), top = MAX (region->y, 0);
+  const gint64 right = MIN ((gint64) region->x + region->width, width);
+  const gint64 bottom = MIN ((gint64) region->y + region->height, height);
 
-    if (left >= right || top >= bottom)
-      return FALSE;
-    *clipped = (CpspRect) { (gint) left, (gint) top, (guint) (right - left),
-      (guint) (bottom - top)
-    };
-  }
-  return width > 0 && height > 0;
+  if (left >= right || top >= bottom)
+    return FALSE;
+  *clipped = (CpspRect) { (gint) left, (gint) top, (guint) (right - left),
+    (guint) (bottom - top)
+  };
+  return TRUE;
 }
 
 // The lattice's tiles that have marks.
@@ -1118,7 +1127,7 @@ find_cover (Work * work)
 void
 cpsp_tile_plan_boundary (CpspTilePlan * plan, guint width, guint height,
     guint crop_size, const float *p1, guint p1_width, guint p1_height,
-    const CpspRect * region)
+    const CpspRect * regions, guint n_regions)
 {
   const guint ramp = MIN (CPSP_TILE_RAMP, crop_size / 8);
   const guint margin = CPSP_TILE_TRIM + ramp;
@@ -1126,12 +1135,8 @@ cpsp_tile_plan_boundary (CpspTilePlan * plan, guint width, guint height,
   const guint cell = MAX (1, MAX (inner / CELLS_PER_TILE,
           (MAX (width, height) + CELLS_MAX - 1) / CELLS_MAX));
   Work work = { 0 };
-  CpspRect clipped;
 
   start_plan (plan, width, height, crop_size, ramp);
-  if (!clip_region (region, width, height, &clipped) || p1_width == 0
-      || p1_height == 0)
-    return;
 
   lay_out_axis (&work.x, width, plan->width, margin, cell);
   lay_out_axis (&work.y, height, plan->height, margin, cell);
@@ -1148,15 +1153,87 @@ cpsp_tile_plan_boundary (CpspTilePlan * plan, guint width, guint height,
     work.n_lattice = count_lattice (&work.x) * count_lattice (&work.y);
   }
   g_array_set_size (plan->tiles, work.n_lattice);
-  mark (&work, p1, p1_width, p1_height, &clipped);
+  memset (work.marks.bits, 0, (gsize) work.marks.words * work.marks.height
+      * sizeof *work.marks.bits);
+  for (guint i = 0; i < n_regions; i++) {
+    CpspRect clipped;
+
+    if (clip_region (&regions[i], width, height, &clipped))
+      mark (&work, p1, p1_width, p1_height, &clipped);
+  }
   const guint n = find_cover (&work);
 
   slide (&work, work.best, n);
   for (guint i = 0; i < n; i++)
     g_array_index (plan->tiles, CpspTile, i) = (CpspTile) {
-    work.best[i].x.position, work.best[i].y.position};
+    .x = work.best[i].x.position,.y = work.best[i].y.position};
   g_array_set_size (plan->tiles, n);
   g_array_sort (plan->tiles, compare_tiles);
+}
+
+/* What tiles are worth */
+
+// A tile that ran before is worth so much more.
+#define LAST_BONUS 1.5f
+
+static gint
+compare_values (gconstpointer a, gconstpointer b)
+{
+  const CpspTile *one = a, *other = b;
+
+  if (one->value != other->value)
+    return one->value > other->value ? -1 : 1;
+  return compare_tiles (a, b);
+}
+
+// The sum over the pixels of P1 in [X0, X1) x [Y0, Y1) of the error to be
+// expected of each, if its probability is right.
+static float
+get_doubt (const float *p1, guint p1_width, guint x0, guint y0, guint x1,
+    guint y1)
+{
+  float sum = 0;
+
+  for (guint y = y0; y < y1; y++) {
+    const float *row = p1 + (gsize) y * p1_width;
+    float row_sum = 0;
+
+    for (guint x = x0; x < x1; x++)
+      row_sum += row[x] < 0.5f ? row[x] : 1 - row[x];
+    sum += row_sum;
+  }
+  return sum > 0 ? sum : 0;     // not NaN
+}
+
+static gboolean
+is_near (const CpspTilePlan * plan, const CpspTile * one,
+    const CpspTile * other)
+{
+  return (guint) ABS ((gint) one->x - (gint) other->x) < plan->width / 4
+      && (guint) ABS ((gint) one->y - (gint) other->y) < plan->height / 4;
+}
+
+void
+cpsp_tile_plan_rank (CpspTilePlan * plan, const float *p1, guint p1_width,
+    guint p1_height, const CpspTile * last, guint n_last)
+{
+  for (guint i = 0; i < plan->tiles->len; i++) {
+    CpspTile *tile = &g_array_index (plan->tiles, CpspTile, i);
+
+    tile->value = get_doubt (p1, p1_width,
+        (guint) ((guint64) tile->x * p1_width / plan->frame_width),
+        (guint) ((guint64) tile->y * p1_height / plan->frame_height),
+        (guint) ((guint64) (tile->x + plan->width) * p1_width /
+            plan->frame_width),
+        (guint) ((guint64) (tile->y + plan->height) * p1_height /
+            plan->frame_height));
+    for (guint j = 0; j < n_last; j++)
+      if (is_near (plan, tile, &last[j])) {
+        tile->value *= LAST_BONUS;
+        break;
+      }
+  }
+  g_array_sort (plan->tiles, compare_values);
 }
 
 /* Where a tile's result goes */

@@ -23,6 +23,7 @@ G_BEGIN_DECLS
 typedef struct
 {
   guint x, y;                   // top left, pixels of the (scaled) frame
+  float value;                  // of running it, once ranked
 } CpspTile;
 
 typedef struct
@@ -49,16 +50,23 @@ void cpsp_tile_plan_grid (CpspTilePlan * plan, guint width, guint height,
 // or CORNERS.
 void cpsp_tile_plan_keep_mixed (CpspTilePlan * plan, const float *p1,
     guint p1_width, guint p1_height, CpspResize resize);
-// Removes the tiles that do not meet REGION (frame pixels).
-void cpsp_tile_plan_keep_region (CpspTilePlan * plan, const CpspRect * region);
+// Removes the tiles that meet none of REGIONS (frame pixels).
+void cpsp_tile_plan_keep_regions (CpspTilePlan * plan,
+    const CpspRect * regions, guint n_regions);
 
 // Few tiles that cover, with at least TRIM + plan->ramp pixels of context
-// (except at the frame's border), every pixel within REGION (nullable: all)
-// whose P1 is uncertain or which lies near P1's boundary; none where there is
-// no such pixel. Deterministic.
+// (except at the frame's border), every pixel within any of REGIONS (frame
+// pixels) whose P1 is uncertain or which lies near P1's boundary; none where
+// there is no such pixel. Deterministic.
 void cpsp_tile_plan_boundary (CpspTilePlan * plan, guint width, guint height,
     guint crop_size, const float *p1, guint p1_width, guint p1_height,
-    const CpspRect * region);
+    const CpspRect * regions, guint n_regions);
+
+// Orders the tiles by what they may change, most first: P1's doubt within
+// them, and more for those that lie where one of the N_LAST tiles LAST lies,
+// so that much the same tiles run from frame to frame.
+void cpsp_tile_plan_rank (CpspTilePlan * plan, const float *p1,
+    guint p1_width, guint p1_height, const CpspTile * last, guint n_last);
 
 // Where tile I's result goes.
 void cpsp_tile_plan_get_blend (const CpspTilePlan * plan, guint i,

@@ -661,8 +661,9 @@ refine (CpspRefiner * refiner, const Frame * frame, CpspLocalStep local_step,
   g_autoptr (GError) error = NULL;
 
   settings.local_step = local_step;
-  check (cpsp_refiner_refine (refiner, &settings, &frame->image,
-          &frame->mask, NULL, &frame->alpha, stats, &error), error);
+  check (cpsp_refiner_refine (refiner, &settings,
+          &(CpspFrame) {.image = &frame->image,.mask = &frame->mask},
+          &frame->alpha, stats, &error), error);
 }
 
 // Megabytes of field NAME of /proc/self/status.

@@ -255,8 +255,9 @@ test_case (gconstpointer data)
         CPSP_LOCAL_STEP_NEVER;
     settings.local_region = CPSP_LOCAL_REGION_REFERENCE;
     settings.enlarge_small = !paper;
-    cpsp_refiner_refine (refiner, &settings, &image_view, &mask_view, NULL,
-        &alpha_view, NULL, &error);
+    cpsp_refiner_refine (refiner, &settings,
+        &(CpspFrame) {.image = &image_view,.mask = &mask_view}, &alpha_view,
+        NULL, &error);
     g_assert_no_error (error);
     expected = golden_tensor (golden, name, &n);
     g_assert_cmpuint (n, ==, pixels);

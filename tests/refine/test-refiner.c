@@ -115,8 +115,9 @@ refine (CpspRefiner * refiner, const CpspSettings * settings, Frame * frame)
   CpspStats stats;
   GError *error = NULL;
 
-  cpsp_refiner_refine (refiner, settings, &frame->image_view,
-      &frame->mask_view, NULL, &frame->alpha_view, &stats, &error);
+  cpsp_refiner_refine (refiner, settings, &(CpspFrame) {
+      .image = &frame->image_view,.mask = &frame->mask_view},
+      &frame->alpha_view, &stats, &error);
   g_assert_no_error (error);
   return stats;
 }
@@ -221,19 +222,20 @@ test_refused (void)
   for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
     settings.crop_size = bad[i].crop_size;
     settings.mask_threshold = bad[i].threshold;
-    g_assert_false (cpsp_refiner_refine (refiner, &settings,
-            &frame.image_view, &frame.mask_view, NULL, &frame.alpha_view,
-            NULL, &error));
+    g_assert_false (cpsp_refiner_refine (refiner, &settings, &(CpspFrame) {
+                .image = &frame.image_view,.mask = &frame.mask_view},
+            &frame.alpha_view, NULL, &error));
     g_assert_error (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT);
     g_assert_nonnull (strstr (error->message, bad[i].what));
     g_clear_error (&error);
   }
   settings = (CpspSettings) CPSP_SETTINGS_DEFAULT;
-  g_assert_false (cpsp_refiner_prepare (refiner, &settings, 0, 5, &error));
+  g_assert_false (cpsp_refiner_prepare (refiner, &settings, 0, 5, FALSE,
+          &error));
   g_assert_error (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT);
   g_clear_error (&error);
   g_assert_false (cpsp_refiner_prepare (refiner, &settings, 100000, 5,
-          &error));
+          FALSE, &error));
   g_assert_error (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT);
   g_clear_error (&error);
   // After all that it works.
@@ -249,8 +251,9 @@ test_views (void)
   CpspSettings settings = CPSP_SETTINGS_DEFAULT;
   Frame good = frame_new (64, 64);
 
-  for (guint i = 0; i < 10; i++) {
+  for (guint i = 0; i < 12; i++) {
     Frame bad = good;
+    double budget_ms = 0;
     GError *error = NULL;
 
     switch (i) {
@@ -284,9 +287,16 @@ test_views (void)
       case 9:
         bad.alpha_view.stride_bytes += 1;
         break;
+      case 10:
+        budget_ms = -1;
+        break;
+      case 11:
+        budget_ms = NAN;
+        break;
     }
-    g_assert_false (cpsp_refiner_refine (refiner, &settings, &bad.image_view,
-            &bad.mask_view, NULL, &bad.alpha_view, NULL, &error));
+    g_assert_false (cpsp_refiner_refine (refiner, &settings, &(CpspFrame) {
+                .image = &bad.image_view,.mask = &bad.mask_view,
+                .budget_ms = budget_ms}, &bad.alpha_view, NULL, &error));
     g_assert_error (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT);
     g_clear_error (&error);
   }
@@ -360,18 +370,40 @@ test_mask_size (void)
   frame_clear (&small);
 }
 
-// A region limits where the Local step changes the Global result.
+// Refines FRAME with Local crops in REGIONS only.
+static CpspStats
+refine_regions (CpspRefiner * refiner, const CpspSettings * settings,
+    Frame * frame, const CpspRect * regions, guint n_regions)
+{
+  CpspStats stats;
+  GError *error = NULL;
+
+  cpsp_refiner_refine (refiner, settings, &(CpspFrame) {
+      .image = &frame->image_view,.mask = &frame->mask_view,
+      .regions = regions,.n_regions = n_regions}, &frame->alpha_view, &stats,
+      &error);
+  g_assert_no_error (error);
+  return stats;
+}
+
+// Regions limit where the Local step changes the Global result.
 static void
-test_region (void)
+test_regions (void)
 {
   g_autoptr (CpspRefiner) refiner = refiner_new (CPSP_PRECISION_FP32);
   CpspSettings settings = CPSP_SETTINGS_DEFAULT;
   Frame frame = frame_from_case (4);
-  gsize n = (gsize) frame.width * frame.height;
-  const CpspRect region = { 0, 0, 120, 480 }, nowhere = { 900, 900, 5, 5 };
+  guint width = frame.width, height = frame.height, all, left, n_crops;
+  gsize n = (gsize) width * height;
+  const CpspRect regions[] = {
+    {0, 0, 60, height}, {-100, -100, 220, height + 200},
+    {width * 2 / 3, 0, G_MAXUINT, height},
+  };
+  const CpspRect nowhere = { 900, 900, 5, 5 };
   g_autofree float *global = NULL;
+  const CpspCropReport *crops;
+  gboolean changes = FALSE;
   CpspStats stats;
-  guint all;
 
   settings.crop_size = 160;
   all = refine (refiner, &settings, &frame).crops_run;
@@ -379,18 +411,50 @@ test_region (void)
   refine (refiner, &settings, &frame);
   global = g_memdup2 (frame.alpha, n * sizeof (float));
   settings.local_step = CPSP_LOCAL_STEP_AUTO;
-  g_assert_true (cpsp_refiner_refine (refiner, &settings, &frame.image_view,
-          &frame.mask_view, &region, &frame.alpha_view, &stats, NULL));
-  g_assert_cmpuint (stats.crops_run, <, all);
-  for (guint y = 0; y < frame.height; y++)
-    for (guint x = 120 + 160; x < frame.width; x++)
-      g_assert_cmpfloat (frame.alpha[y * frame.width + x], ==,
-          global[y * frame.width + x]);
-  g_assert_true (cpsp_refiner_refine (refiner, &settings, &frame.image_view,
-          &frame.mask_view, &nowhere, &frame.alpha_view, &stats, NULL));
-  g_assert_cmpuint (stats.crops_run, ==, 0);
-  g_assert_cmpmem (frame.alpha, n * sizeof (float), global,
-      n * sizeof (float));
+
+  // Two that overlap are one.
+  left = refine_regions (refiner, &settings, &frame, regions, 2).crops_run;
+  g_assert_cmpuint (left, <, all);
+  for (guint y = 0; y < height; y++)
+    for (guint x = 120 + 160; x < width; x++)
+      g_assert_cmpfloat (frame.alpha[y * width + x], ==,
+          global[y * width + x]);
+  stats = refine_regions (refiner, &settings, &frame, regions + 1, 1);
+  g_assert_cmpuint (stats.crops_run, ==, left);
+
+  // Two that are apart: what lies between is left alone.
+  stats = refine_regions (refiner, &settings, &frame, regions, 3);
+  g_assert_cmpuint (stats.crops_run, >, left);
+  crops = cpsp_refiner_get_crops (refiner, &n_crops);
+  g_assert_cmpuint (n_crops, ==, stats.crops_run);
+  for (guint i = 0; i < n_crops; i++) {
+    const CpspRect *area = &crops[i].area;
+
+    g_assert_true (crops[i].run);
+    g_assert_true (area->x < 120 ||
+        area->x + area->width > width * 2 / 3);
+  }
+  for (guint y = 0; y < height; y++)
+    for (guint x = 0; x < width; x++) {
+      gboolean inside = FALSE;
+
+      for (guint i = 0; i < n_crops; i++)
+        inside = inside || (x - crops[i].area.x < crops[i].area.width &&
+            y - crops[i].area.y < crops[i].area.height);
+      if (!inside)
+        g_assert_cmpfloat (frame.alpha[y * width + x], ==,
+            global[y * width + x]);
+      changes = changes || frame.alpha[y * width + x] !=
+          global[y * width + x];
+    }
+  g_assert_true (changes);
+
+  for (guint i = 0; i < 2; i++) {
+    stats = refine_regions (refiner, &settings, &frame, &nowhere, i);
+    g_assert_cmpuint (stats.crops_run, ==, 0);
+    g_assert_cmpmem (frame.alpha, n * sizeof (float), global,
+        n * sizeof (float));
+  }
   frame_clear (&frame);
 }
 
@@ -483,7 +547,7 @@ main (int argc, char **argv)
   g_test_add_func ("/refiner/views", test_views);
   g_test_add_func ("/refiner/same-bytes", test_same_bytes);
   g_test_add_func ("/refiner/mask-size", test_mask_size);
-  g_test_add_func ("/refiner/region", test_region);
+  g_test_add_func ("/refiner/regions", test_regions);
   g_test_add_func ("/refiner/boundary", test_boundary);
   g_test_add_func ("/refiner/uhd", test_uhd);
   g_test_add_func ("/refiner/recursion", test_recursion);

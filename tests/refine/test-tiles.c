@@ -18,6 +18,8 @@
 
 #define N_RANDOM 150
 
+static const CpspRect everywhere = { 0, 0, G_MAXINT, G_MAXINT };
+
 /* Planes */
 
 typedef struct
@@ -392,7 +394,7 @@ test_region_tiles (void)
   cpsp_tile_plan_init (&plan);
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
     cpsp_tile_plan_grid (&plan, 3840, 2160, 900);
-    cpsp_tile_plan_keep_region (&plan, &cases[i].region);
+    cpsp_tile_plan_keep_regions (&plan, &cases[i].region, 1);
     g_assert_cmpuint (plan.tiles->len, ==, cases[i].n);
   }
   cpsp_tile_plan_clear (&plan);
@@ -491,30 +493,35 @@ test_boundary_random (void)
     // Above 1: small frames are enlarged for the Global step.
     const double scale = MIN (2, (double) crop_size / MAX (width, height));
     const CpspRect whole = { 0, 0, width, height };
-    CpspRect region = make_region (random, width, height);
+    const CpspRect regions[2] = {
+      make_region (random, width, height), make_region (random, width, height)
+    };
     Plane plane = make_random (random, MAX (1, (guint) (width * scale)),
         MAX (1, (guint) (height * scale)));
 
     g_test_message ("seed %u: %u x %u, crop %u", seed, width, height,
         crop_size);
     cpsp_tile_plan_boundary (&plan, width, height, crop_size, plane.p,
-        plane.width, plane.height, NULL);
+        plane.width, plane.height, &whole, 1);
     check_plan (&plan);
     check_covered (&plan, &plane, &whole);
 
-    cpsp_tile_plan_boundary (&plan, width, height, crop_size, plane.p,
-        plane.width, plane.height, &region);
-    check_plan (&plan);
-    check_covered (&plan, &plane, &region);
-    // No tile without something in the region.
-    const guint n = plan.tiles->len;
+    for (guint n_regions = 0; n_regions <= 2; n_regions++) {
+      cpsp_tile_plan_boundary (&plan, width, height, crop_size, plane.p,
+          plane.width, plane.height, regions, n_regions);
+      check_plan (&plan);
+      for (guint j = 0; j < n_regions; j++)
+        check_covered (&plan, &plane, &regions[j]);
+      // No tile without something in the regions.
+      const guint n = plan.tiles->len;
 
-    cpsp_tile_plan_keep_region (&plan, &region);
-    g_assert_cmpuint (plan.tiles->len, ==, n);
+      cpsp_tile_plan_keep_regions (&plan, regions, n_regions);
+      g_assert_cmpuint (plan.tiles->len, ==, n);
+    }
 
     cpsp_tile_plan_init (&fresh);
     cpsp_tile_plan_boundary (&fresh, width, height, crop_size, plane.p,
-        plane.width, plane.height, &region);
+        plane.width, plane.height, regions, 2);
     g_assert_true (is_same (&plan, &fresh));
     cpsp_tile_plan_clear (&fresh);
     plane_free (&plane);
@@ -610,7 +617,7 @@ test_boundary_uhd (void)
     const gint64 start = g_get_monotonic_time ();
 
     cpsp_tile_plan_boundary (&plan, 3840, 2160, 900, plane->p, plane->width,
-        plane->height, NULL);
+        plane->height, &whole, 1);
     g_test_message ("%s: %u crops (published: %u of 45), %.1f ms",
         cases[i].name, plan.tiles->len, n_reference,
         (double) (g_get_monotonic_time () - start) / 1000);
@@ -641,7 +648,7 @@ test_boundary_third (void)
     Plane plane = make_random (random, 900, 506);
 
     cpsp_tile_plan_boundary (&plan, 3840, 2160, 900, plane.p, plane.width,
-        plane.height, NULL);
+        plane.height, &everywhere, 1);
     g_assert_cmpuint (plan.tiles->len, <=, 15);
     plane_free (&plane);
   }
@@ -659,7 +666,8 @@ test_boundary_context (void)
 
   cpsp_tile_plan_init (&plan);
   draw_ellipse (&plane, 450, 253, 40, 30, 0, 2, FALSE);
-  cpsp_tile_plan_boundary (&plan, 3840, 2160, 900, plane.p, 900, 506, NULL);
+  cpsp_tile_plan_boundary (&plan, 3840, 2160, 900, plane.p, 900, 506,
+      &everywhere, 1);
   g_assert_cmpuint (plan.tiles->len, ==, 1);
   g_assert_cmpint (abs ((gint) get_tile (&plan, 0)->x + 450 - 1920), <, 24);
   g_assert_cmpint (abs ((gint) get_tile (&plan, 0)->y + 450 - 1080), <, 24);
@@ -668,7 +676,8 @@ test_boundary_context (void)
   plane = plane_new (900, 506, 0);
   draw_ellipse (&plane, 0, 0, 100, 100, 0, 2, FALSE);
   draw_ellipse (&plane, 890, 500, 40, 40, 0, 2, FALSE);
-  cpsp_tile_plan_boundary (&plan, 3840, 2160, 900, plane.p, 900, 506, NULL);
+  cpsp_tile_plan_boundary (&plan, 3840, 2160, 900, plane.p, 900, 506,
+      &everywhere, 1);
   g_assert_cmpuint (plan.tiles->len, ==, 2);
   g_assert_cmpuint (get_tile (&plan, 0)->x, ==, 0);
   g_assert_cmpuint (get_tile (&plan, 0)->y, ==, 0);
@@ -708,7 +717,7 @@ test_degenerate (void)
         Plane plane = plane_new (small, low, values[k]);
 
         cpsp_tile_plan_boundary (&plan, width, height, crops[j], plane.p,
-            small, low, NULL);
+            small, low, &everywhere, 1);
         check_plan (&plan);
         g_assert_cmpint (plan.tiles->len > 0, ==, doubt);
         if (width <= crops[j] && height <= crops[j])
@@ -720,7 +729,7 @@ test_degenerate (void)
         }
         for (guint r = 0; r < G_N_ELEMENTS (regions); r++) {
           cpsp_tile_plan_boundary (&plan, width, height, crops[j], plane.p,
-              small, low, &regions[r]);
+              small, low, &regions[r], 1);
           g_assert_cmpuint (plan.tiles->len, ==, 0);
         }
         if (grid && k < 4) {
@@ -749,7 +758,7 @@ test_nan (void)
       plane.p[i] = NAN;
   cpsp_tile_plan_init (&plan);
   cpsp_tile_plan_boundary (&plan, 1800, 1012, 500, plane.p, plane.width,
-      plane.height, NULL);
+      plane.height, &everywhere, 1);
   check_plan (&plan);
   g_assert_cmpuint (plan.tiles->len, <=, 6);
   check_covered (&plan, &plane, &whole);
