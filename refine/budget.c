@@ -179,9 +179,10 @@ cpsp_budget_choose (CpspBudget * budget, const CpspWork * work,
 
 gboolean
 cpsp_budget_has_room (const CpspBudget * budget, const CpspWork * work,
-    double macs, double left_ms)
+    double macs, double last_ms, double left_ms)
 {
-  return run_ms (budget, macs) + finish_ms (budget, work) <= left_ms;
+  return MAX (run_ms (budget, macs), last_ms) + finish_ms (budget, work) <=
+      left_ms;
 }
 
 double

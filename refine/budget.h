@@ -76,9 +76,10 @@ void cpsp_budget_restart (CpspBudget * budget);
 CpspChoice cpsp_budget_choose (CpspBudget * budget, const CpspWork * work,
     double budget_ms);
 
-// Whether LEFT_MS suffice for a run of MACS and the finish.
+// Whether LEFT_MS suffice for a run of MACS and the finish. LAST_MS: what
+// such a run took just now; 0: none did.
 gboolean cpsp_budget_has_room (const CpspBudget * budget,
-    const CpspWork * work, double macs, double left_ms);
+    const CpspWork * work, double macs, double last_ms, double left_ms);
 
 // What the cheapest choice takes; 0: not known yet.
 double cpsp_budget_get_cheapest_ms (const CpspBudget * budget,

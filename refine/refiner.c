@@ -71,6 +71,8 @@ typedef struct
   // The network: how often it ran, multiply-accumulates, milliseconds.
   guint n_runs;
   double macs, network_ms;
+  guint n_crop_runs;            // of those
+  double last_speed;            // of the last one: ms per multiply-accumulate
 } Job;
 
 // In the order in which AUTO tries them.
@@ -797,17 +799,16 @@ local_result (const CpspRefiner * refiner, const Level * level,
   };
 }
 
-// Whether, after N_RUNS runs of crops, one more of LEVEL's program and the
-// finish fit into JOB's budget.
+// Whether one more run of LEVEL's program and the finish fit into JOB's
+// budget.
 static gboolean
-has_room (const CpspRefiner * refiner, const Level * level, const Job * job,
-    guint n_runs)
+has_room (const CpspRefiner * refiner, const Level * level, const Job * job)
 {
   double budget_ms = job->frame->budget_ms;
 
-  return budget_ms == 0 || (n_runs < job->choice.n_runs &&
+  return budget_ms == 0 || (job->n_crop_runs < job->choice.n_runs &&
       cpsp_budget_has_room (&refiner->budget, &refiner->work, level->macs,
-          budget_ms - ms_since (job->begun)));
+          level->macs * job->last_speed, budget_ms - ms_since (job->begun)));
 }
 
 // Says of LEVEL's tiles that the first N_RUN have run, and remembers them.
@@ -846,16 +847,15 @@ run_level (CpspRefiner * refiner, Level * level, const Level * coarser,
     Job * job, GError ** error)
 {
   const CpspBackend *backend = refiner->backend;
-  guint n = level->tiles.tiles->len, n_tiles = 0, n_runs = 0;
-  // The Global step's is not one of crops.
-  guint n_before = job->n_runs - 1;
+  guint n = level->tiles.tiles->len, n_tiles = 0, n_before = job->n_crop_runs;
   gint64 begun;
 
   if (!backend->synchronise (refiner->device, error))
     return FALSE;
   begun = g_get_monotonic_time ();
-  while (n_tiles < n && has_room (refiner, level, job, n_before + n_runs)) {
+  while (n_tiles < n && has_room (refiner, level, job)) {
     guint some = MIN (refiner->info.batch, n - n_tiles);
+    gint64 before = g_get_monotonic_time ();
 
     // With a budget, what is enqueued has to have happened for the clock to
     // tell what is left.
@@ -863,12 +863,13 @@ run_level (CpspRefiner * refiner, Level * level, const Level * coarser,
         (job->frame->budget_ms > 0 &&
             !backend->synchronise (refiner->device, error)))
       return FALSE;
+    job->last_speed = ms_since (before) / level->macs;
+    job->n_crop_runs++;
     n_tiles += some;
-    n_runs++;
   }
   if (!backend->synchronise (refiner->device, error))
     return FALSE;
-  count_runs (job, level, n_runs, begun);
+  count_runs (job, level, job->n_crop_runs - n_before, begun);
   report_tiles (refiner, level, n_tiles, job);
   return TRUE;
 }

@@ -66,12 +66,14 @@ run_frame (Machine * machine, double budget_ms)
   double input = vary (machine, 3), finish = vary (machine, 2);
   double network = run_time (machine, work.global[choice.global]);
   double macs = work.global[choice.global];
+  double last = 0;
   guint n = 0;
 
   while (n < MIN (choice.n_runs, machine->planned) &&
-      cpsp_budget_has_room (budget, &work, work.local,
+      cpsp_budget_has_room (budget, &work, work.local, last,
           budget_ms - input - network)) {
-    network += run_time (machine, work.local);
+    last = run_time (machine, work.local);
+    network += last;
     macs += work.local;
     n++;
   }

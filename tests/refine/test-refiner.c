@@ -5,75 +5,9 @@
  * model that works on pictures.
  */
 #include "golden.h"
-#include "refiner.h"
-
-#include <math.h>
+#include "test-frame.h"
 
 static CpspModel *model;
-
-// A frame with its mask and a place for the alpha.
-typedef struct
-{
-  guint width, height;
-  guint8 *image;                // RGB
-  guint8 *mask;
-  float *alpha;
-  CpspImageView image_view;
-  CpspMaskView mask_view;
-  CpspAlphaView alpha_view;
-} Frame;
-
-static void
-frame_describe (Frame * frame)
-{
-  frame->alpha = g_new (float, (gsize) frame->width * frame->height);
-  for (gsize i = 0; i < (gsize) frame->width * frame->height; i++)
-    frame->alpha[i] = NAN;
-  frame->image_view = (CpspImageView) {
-    .width = frame->width,.height = frame->height,.n_components = 3
-  };
-  for (guint c = 0; c < 3; c++) {
-    frame->image_view.component[c] = (CpspComponent) {
-      frame->image + c, 3 * (gssize) frame->width, 3, FALSE, 0, 8
-    };
-    frame->image_view.matrix[c][c] = 1 / 255.0f;
-  }
-  frame->mask_view = (CpspMaskView) {
-    .width = frame->width,.height = frame->height,
-    .component = {frame->mask, frame->width, 1, FALSE, 0, 8},
-    .scale = 1 / 255.0f
-  };
-  frame->alpha_view = (CpspAlphaView) {
-    frame->width, frame->height, CPSP_ALPHA_F32, (guint8 *) frame->alpha,
-    frame->width * sizeof (float)
-  };
-}
-
-// A grey gradient with a lighter ellipse; the mask is the ellipse a little
-// off its place.
-static Frame
-frame_new (guint width, guint height)
-{
-  Frame frame = {.width = width,.height = height };
-  double rx = width * 0.3 + 0.3, ry = height * 0.3 + 0.3;
-
-  frame.image = g_new (guint8, 3 * (gsize) width * height);
-  frame.mask = g_new (guint8, (gsize) width * height);
-  for (guint y = 0; y < height; y++)
-    for (guint x = 0; x < width; x++) {
-      gsize i = (gsize) y * width + x;
-      double u = (x + 0.5 - width / 2.0) / rx;
-      double v = (y + 0.5 - height / 2.0) / ry;
-      gboolean inside = u * u + v * v < 1;
-
-      for (guint c = 0; c < 3; c++)
-        frame.image[3 * i + c] = inside ? 200 + 10 * c : 40 + x * 60 / width;
-      u += 0.1;
-      frame.mask[i] = u * u + v * v < 1 ? 255 : 0;
-    }
-  frame_describe (&frame);
-  return frame;
-}
 
 static Frame
 frame_from_case (guint number)
@@ -88,14 +22,6 @@ frame_from_case (guint number)
       &frame.height);
   frame_describe (&frame);
   return frame;
-}
-
-static void
-frame_clear (Frame * frame)
-{
-  g_free (frame->image);
-  g_free (frame->mask);
-  g_free (frame->alpha);
 }
 
 static CpspRefiner *
@@ -120,13 +46,6 @@ refine (CpspRefiner * refiner, const CpspSettings * settings, Frame * frame)
       &frame->alpha_view, &stats, &error);
   g_assert_no_error (error);
   return stats;
-}
-
-static void
-assert_probabilities (const Frame * frame)
-{
-  for (gsize i = 0; i < (gsize) frame->width * frame->height; i++)
-    g_assert_true (frame->alpha[i] >= 0 && frame->alpha[i] <= 1);
 }
 
 static void
@@ -155,7 +74,7 @@ test_sizes (void)
       settings.local_region = variant / 3;
       settings.enlarge_small = variant == 4;
       refine (refiner, &settings, &frame);
-      assert_probabilities (&frame);
+      frame_assert_probabilities (&frame);
       frame_clear (&frame);
     }
 }
@@ -191,12 +110,12 @@ test_masks (void)
   memset (frame.mask, 0, n);
   frame.mask[100 * 300 + 150] = 255;
   refine (refiner, &settings, &frame);
-  assert_probabilities (&frame);
+  frame_assert_probabilities (&frame);
 
   memset (frame.mask, 255, n);
   frame.mask[100 * 300 + 150] = 0;
   refine (refiner, &settings, &frame);
-  assert_probabilities (&frame);
+  frame_assert_probabilities (&frame);
   frame_clear (&frame);
 }
 
@@ -301,7 +220,7 @@ test_views (void)
     g_clear_error (&error);
   }
   refine (refiner, &settings, &good);
-  assert_probabilities (&good);
+  frame_assert_probabilities (&good);
   frame_clear (&good);
 }
 
@@ -361,7 +280,7 @@ test_mask_size (void)
   first = g_memdup2 (frame.alpha, n * sizeof (float));
   frame.mask_view = small.mask_view;
   refine (refiner, &settings, &frame);
-  assert_probabilities (&frame);
+  frame_assert_probabilities (&frame);
   for (gsize i = 0; i < n; i++)
     agree += (frame.alpha[i] > 0.5f) == (first[i] > 0.5f);
   g_test_message ("%.2f %% agree", 100.0 * agree / n);
@@ -524,7 +443,7 @@ test_recursion (void)
 
   settings.crop_size = 96;
   stats = refine (refiner, &settings, &frame);
-  assert_probabilities (&frame);
+  frame_assert_probabilities (&frame);
   g_test_message ("%u crops", stats.crops_run);
   for (gsize i = 0; i < 1400 * 500; i++)
     right += (frame.alpha[i] > 0.5f) == (frame.image[3 * i] >= 200);
