@@ -32,8 +32,8 @@ count_components (const GstVideoFormatInfo * format)
   return GST_VIDEO_FORMAT_INFO_IS_GRAY (format) ? 1 : 3;
 }
 
-static gboolean
-format_is_regular (const GstVideoFormatInfo * format)
+gboolean
+gst_cascade_psp_format_is_regular (const GstVideoFormatInfo * format)
 {
   guint n = count_components (format);
 
@@ -67,9 +67,9 @@ unpacked_format (const GstVideoFormatInfo * format)
   return GST_VIDEO_FORMAT_ARGB64_LE;
 }
 
-static void
-describe_component (CpspComponent * component, const GstVideoFrame * frame,
-    guint c)
+void
+gst_cascade_psp_component_init (CpspComponent * component,
+    const GstVideoFrame * frame, guint c)
 {
   const GstVideoFormatInfo *format = frame->info.finfo;
   gboolean wide = format->depth[c] > 8;
@@ -234,7 +234,7 @@ gst_cascade_psp_frame_view_set_info (GstCascadePspFrameView * view,
   view->info = *info;
   settle_chroma_site (&view->info);
 
-  if (!format_is_regular (info->finfo)) {
+  if (!gst_cascade_psp_format_is_regular (info->finfo)) {
     if (!set_up_converter (view)) {
       gst_cascade_psp_frame_view_clear (view);
       return FALSE;
@@ -266,7 +266,7 @@ gst_cascade_psp_frame_view_map (GstCascadePspFrameView * view,
 
   *image = view->image;
   for (guint c = 0; c < image->n_components; c++)
-    describe_component (&image->component[c], viewed, c);
+    gst_cascade_psp_component_init (&image->component[c], viewed, c);
   return TRUE;
 }
 
@@ -287,7 +287,7 @@ gst_cascade_psp_mask_view_init (CpspMaskView * mask,
 
   mask->width = width;
   mask->height = height;
-  describe_component (&mask->component, frame, 0);
+  gst_cascade_psp_component_init (&mask->component, frame, 0);
   mask->scale = 1.f / scale[0];
   mask->offset = -(float) offset[0] / scale[0];
 }

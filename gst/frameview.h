@@ -38,6 +38,14 @@ gboolean gst_cascade_psp_frame_view_map (GstCascadePspFrameView * view,
     GstBuffer * buffer, CpspImageView * image);
 void gst_cascade_psp_frame_view_unmap (GstCascadePspFrameView * view);
 
+// Whether the samples of FORMAT's colours are bytes or 16-bit little-endian
+// words at regular places, and GStreamer's table tells the truth about them.
+gboolean gst_cascade_psp_format_is_regular (const GstVideoFormatInfo * format);
+
+// Describes where component C of FRAME, of a regular format, lies.
+void gst_cascade_psp_component_init (CpspComponent * component,
+    const GstVideoFrame * frame, guint c);
+
 // Describes FRAME, a mapped mask of format GRAY8 or GRAY16_LE, in MASK; WIDTH
 // and HEIGHT are those of its caps.
 void gst_cascade_psp_mask_view_init (CpspMaskView * mask,

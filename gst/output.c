@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "output.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "frameview.h"
+#include "refine/clones.h"
+
+// Weights of chroma are made for so many pixels at a time.
+#define CHUNK 512
+
+#define FORMAT_VALUE(format) GST_VIDEO_FORMAT_##format,
+
+static const GstVideoFormat formats[] = {
+  GST_VIDEO_FORMAT_GRAY8,
+  GST_CASCADE_PSP_OUTPUT_FOREACH (FORMAT_VALUE)
+};
+
+gboolean
+gst_cascade_psp_output_is_alpha (const GstVideoInfo * info)
+{
+  return GST_VIDEO_INFO_IS_GRAY (info);
+}
+
+/* Caps */
+
+static gboolean
+is_same_family (const GstVideoFormatInfo * a, const GstVideoFormatInfo * b)
+{
+  return GST_VIDEO_FORMAT_INFO_IS_YUV (a) == GST_VIDEO_FORMAT_INFO_IS_YUV (b)
+      && GST_VIDEO_FORMAT_INFO_IS_RGB (a) == GST_VIDEO_FORMAT_INFO_IS_RGB (b);
+}
+
+static gboolean
+has_same_chroma (const GstVideoFormatInfo * a, const GstVideoFormatInfo * b)
+{
+  return is_same_family (a, b) && a->w_sub[1] == b->w_sub[1]
+      && a->h_sub[1] == b->h_sub[1];
+}
+
+// Whether FORMAT can hold the very samples of VIDEO.
+static gboolean
+holds_unchanged (const GstVideoFormatInfo * format,
+    const GstVideoFormatInfo * video)
+{
+  return !GST_VIDEO_FORMAT_INFO_IS_GRAY (video)
+      && has_same_chroma (format, video) && format->depth[0] == video->depth[0]
+      && format->depth[1] == video->depth[1]
+      && format->depth[2] == video->depth[2];
+}
+
+// Whether the samples can be copied one by one.
+static gboolean
+can_copy (const GstVideoFormatInfo * format, const GstVideoFormatInfo * video)
+{
+  return holds_unchanged (format, video)
+      && gst_cascade_psp_format_is_regular (video);
+}
+
+// What FORMAT makes of VIDEO: the greater the worse.
+static guint
+get_loss (const GstVideoFormatInfo * format, const GstVideoFormatInfo * video)
+{
+  guint loss = 1;
+
+  if (GST_VIDEO_FORMAT_INFO_IS_GRAY (format)
+      || holds_unchanged (format, video))
+    return 0;
+  if (format->depth[0] < video->depth[0])
+    loss += 8;
+  if (format->w_sub[1] > video->w_sub[1] || format->h_sub[1] > video->h_sub[1])
+    loss += 4;
+  if (!is_same_family (format, video))
+    loss += 2;
+  if (format->depth[0] > video->depth[0])
+    loss += 1;
+  return loss;
+}
+
+// Frames of FORMAT beside a video of VIDEO.
+static void
+make_info (GstVideoInfo * info, GstVideoFormat format,
+    const GstVideoInfo * video)
+{
+  gst_video_info_set_interlaced_format (info, format,
+      GST_VIDEO_INFO_INTERLACE_MODE (video), GST_VIDEO_INFO_WIDTH (video),
+      GST_VIDEO_INFO_HEIGHT (video));
+  GST_VIDEO_INFO_FIELD_ORDER (info) = GST_VIDEO_INFO_FIELD_ORDER (video);
+  info->fps_n = video->fps_n;
+  info->fps_d = video->fps_d;
+  info->par_n = video->par_n;
+  info->par_d = video->par_d;
+
+  if (is_same_family (info->finfo, video->finfo)) {
+    info->colorimetry = video->colorimetry;
+    if (GST_VIDEO_FORMAT_INFO_W_SUB (info->finfo, 1) > 0)
+      info->chroma_site = video->chroma_site;
+  } else if (!gst_cascade_psp_output_is_alpha (info)) {
+    info->colorimetry.transfer = video->colorimetry.transfer;
+    info->colorimetry.primaries = video->colorimetry.primaries;
+  }
+}
+
+static void
+append_string (GValue * list, const char *string)
+{
+  GValue value = G_VALUE_INIT;
+
+  g_value_init (&value, G_TYPE_STRING);
+  g_value_set_string (&value, string);
+  gst_value_list_append_and_take_value (list, &value);
+}
+
+static void
+set_alpha_colorimetry (GstCaps * caps, const GstVideoInfo * video)
+{
+  g_autofree char *name = gst_video_colorimetry_to_string (&video->colorimetry);
+  GValue list = G_VALUE_INIT;
+
+  g_value_init (&list, GST_TYPE_LIST);
+  append_string (&list, GST_CASCADE_PSP_ALPHA_COLORIMETRY);
+  if (name)
+    append_string (&list, name);
+  gst_caps_set_value (caps, "colorimetry", &list);
+  g_value_unset (&list);
+}
+
+GstCaps *
+gst_cascade_psp_output_get_caps (const GstVideoInfo * video)
+{
+  GstCaps *caps = gst_caps_new_empty ();
+
+  for (guint loss = 0, left = G_N_ELEMENTS (formats); left > 0; loss++) {
+    for (guint i = 0; i < G_N_ELEMENTS (formats); i++) {
+      GstVideoInfo info;
+      GstCaps *one;
+
+      if (get_loss (gst_video_format_get_info (formats[i]), video->finfo)
+          != loss)
+        continue;
+      left--;
+      make_info (&info, formats[i], video);
+      one = gst_video_info_to_caps (&info);
+      if (gst_cascade_psp_output_is_alpha (&info))
+        set_alpha_colorimetry (one, video);
+      gst_caps_append (caps, one);
+    }
+  }
+  return caps;
+}
+
+/* Colours of the video */
+
+static gboolean
+components_lie_alike (const GstVideoFormatInfo * a,
+    const GstVideoFormatInfo * b, guint c)
+{
+  return a->poffset[c] == b->poffset[c] && a->shift[c] == b->shift[c]
+      && a->pixel_stride[c] == b->pixel_stride[c];
+}
+
+static guint
+get_component_width (const GstVideoFrame * frame, guint c)
+{
+  return GST_VIDEO_FRAME_COMP_WIDTH (frame, c);
+}
+
+static void
+copy_rows (GstVideoFrame * dst, const GstVideoFrame * src, guint c)
+{
+  guint height = GST_VIDEO_FRAME_COMP_HEIGHT (dst, c);
+  gsize bytes = (gsize) get_component_width (dst, c)
+      * GST_VIDEO_FRAME_COMP_PSTRIDE (dst, c);
+  guint to_plane = GST_VIDEO_FRAME_COMP_PLANE (dst, c);
+  guint from_plane = GST_VIDEO_FRAME_COMP_PLANE (src, c);
+  guint8 *to = GST_VIDEO_FRAME_PLANE_DATA (dst, to_plane);
+  const guint8 *from = GST_VIDEO_FRAME_PLANE_DATA (src, from_plane);
+
+  for (guint y = 0; y < height; y++)
+    memcpy (to + (gssize) y * GST_VIDEO_FRAME_PLANE_STRIDE (dst, to_plane),
+        from + (gssize) y * GST_VIDEO_FRAME_PLANE_STRIDE (src, from_plane),
+        bytes);
+}
+
+CPSP_CLONES static void
+copy_bytes (guint8 * restrict to, guint to_step, const guint8 * from,
+    guint from_step, guint n)
+{
+  for (guint i = 0; i < n; i++)
+    to[i * to_step] = from[i * from_step];
+}
+
+// Steps in words
+CPSP_CLONES static void
+copy_words (guint16 * restrict to, guint to_step, guint to_shift,
+    const guint16 * from, guint from_step, guint from_shift, guint n)
+{
+  for (guint i = 0; i < n; i++)
+    to[i * to_step] = (from[i * from_step] >> from_shift) << to_shift;
+}
+
+static void
+copy_component (GstVideoFrame * dst, const GstVideoFrame * src, guint c)
+{
+  guint width = get_component_width (dst, c);
+  guint height = GST_VIDEO_FRAME_COMP_HEIGHT (dst, c);
+  CpspComponent to, from;
+
+  gst_cascade_psp_component_init (&to, dst, c);
+  gst_cascade_psp_component_init (&from, src, c);
+  for (guint y = 0; y < height; y++) {
+    guint8 *to_row = (guint8 *) to.data + (gssize) y * to.stride_bytes;
+    const guint8 *from_row = from.data + (gssize) y * from.stride_bytes;
+
+    if (to.wide)
+      copy_words ((guint16 *) to_row, to.step_bytes / 2, to.shift,
+          (const guint16 *) from_row, from.step_bytes / 2, from.shift, width);
+    else
+      copy_bytes (to_row, to.step_bytes, from_row, from.step_bytes, width);
+  }
+}
+
+// Whether all colours of C's plane in DST lie in one plane of SRC at the same
+// places.
+static gboolean
+planes_are_alike (const GstVideoFormatInfo * dst,
+    const GstVideoFormatInfo * src, guint c)
+{
+  for (guint i = 0; i < 3; i++) {
+    if (dst->plane[i] == dst->plane[c]
+        && (src->plane[i] != src->plane[c]
+            || !components_lie_alike (dst, src, i)))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static void
+copy_video (GstVideoFrame * dst, const GstVideoFrame * src)
+{
+  const GstVideoFormatInfo *to = dst->info.finfo, *from = src->info.finfo;
+
+  for (guint c = 0; c < 3; c++) {
+    gboolean first = TRUE;
+
+    if (!planes_are_alike (to, from, c)) {
+      copy_component (dst, src, c);
+      continue;
+    }
+    for (guint before = 0; before < c; before++)
+      first &= to->plane[before] != to->plane[c];
+    if (first)
+      copy_rows (dst, src, c);
+  }
+}
+
+void
+gst_cascade_psp_output_fill (GstCascadePspOutput * output,
+    GstVideoFrame * video, GstVideoFrame * dst)
+{
+  if (gst_cascade_psp_output_is_alpha (&dst->info))
+    return;
+  if (output->converter)
+    gst_video_converter_frame (output->converter, video, dst);
+  else
+    copy_video (dst, video);
+}
+
+/* Alpha */
+
+CPSP_CLONES static void
+store_bytes (guint8 * restrict to, guint step, const guint8 * from, guint n)
+{
+  for (guint i = 0; i < n; i++)
+    to[i * step] = from[i];
+}
+
+// round (a * (2^depth - 1) / 65535)
+CPSP_CLONES static void
+store_words (guint16 * restrict to, guint step, guint depth,
+    const guint16 * from, guint n)
+{
+  guint32 max = (1u << depth) - 1;
+
+  for (guint i = 0; i < n; i++) {
+    guint32 scaled = from[i] * max + 32767;
+
+    // by 65535, exactly
+    to[i * step] = (scaled + 1 + (scaled >> 16)) >> 16;
+  }
+}
+
+// Where DST's alpha lies.
+static void
+find_alpha (CpspComponent * component, const GstVideoFrame * dst)
+{
+  gst_cascade_psp_component_init (component, dst,
+      gst_cascade_psp_output_is_alpha (&dst->info) ? 0 : GST_VIDEO_COMP_A);
+}
+
+void
+gst_cascade_psp_output_write_alpha (GstVideoFrame * dst,
+    const CpspAlphaView * alpha)
+{
+  CpspComponent component;
+
+  find_alpha (&component, dst);
+  for (guint y = 0; y < alpha->height; y++) {
+    guint8 *to = (guint8 *) component.data
+        + (gssize) y * component.stride_bytes;
+    const guint8 *from = alpha->data + (gssize) y * alpha->stride_bytes;
+
+    if (!component.wide && component.step_bytes == 1)
+      memcpy (to, from, alpha->width);
+    else if (!component.wide)
+      store_bytes (to, component.step_bytes, from, alpha->width);
+    else
+      store_words ((guint16 *) to, component.step_bytes / 2, component.depth,
+          (const guint16 *) from, alpha->width);
+  }
+}
+
+/* Mixing with a colour */
+
+void
+gst_cascade_psp_output_get_color (const GstVideoInfo * info,
+    GstCascadePspColor color, guint sample[3])
+{
+  static const gdouble colors[][3] = {
+    [GST_CASCADE_PSP_BLACK] = {0, 0, 0},
+    [GST_CASCADE_PSP_GREEN] = {0, 1, 0},
+    [GST_CASCADE_PSP_RED] = {1, 0, 0},
+    [GST_CASCADE_PSP_MAGENTA] = {1, 0, 1},
+  };
+  const gdouble *rgb = colors[color];
+  gint offset[GST_VIDEO_MAX_COMPONENTS], scale[GST_VIDEO_MAX_COMPONENTS];
+  gdouble value[3] = { rgb[0], rgb[1], rgb[2] };
+
+  gst_video_color_range_offsets (info->colorimetry.range, info->finfo, offset,
+      scale);
+  if (GST_VIDEO_INFO_IS_YUV (info)) {
+    gdouble kr, kb;
+
+    if (!gst_video_color_matrix_get_Kr_Kb (info->colorimetry.matrix, &kr, &kb))
+      gst_video_color_matrix_get_Kr_Kb (GST_VIDEO_COLOR_MATRIX_BT709, &kr,
+          &kb);
+    value[0] = kr * rgb[0] + (1 - kr - kb) * rgb[1] + kb * rgb[2];
+    value[1] = (rgb[2] - value[0]) / (2 * (1 - kb));
+    value[2] = (rgb[0] - value[0]) / (2 * (1 - kr));
+  }
+  for (guint c = 0; c < 3; c++)
+    sample[c] = CLAMP ((gint) (offset[c] + value[c] * scale[c] + 0.5), 0,
+        (1 << info->finfo->depth[c]) - 1);
+}
+
+// How the weights around a component's sample count along an axis: those of
+// the pixel before its first one, of that and of the one after it, of 4.
+typedef struct
+{
+  guint shift;                  // log2 of pixels per sample
+  guint tap[3];
+} Axis;
+
+static void
+axis_init (Axis * axis, guint shift, gboolean cosited)
+{
+  *axis = (Axis) { shift, { 0, 4, 0 } };
+  if (shift > 0 && cosited)
+    *axis = (Axis) { shift, { 1, 2, 1 } };
+  else if (shift > 0)
+    *axis = (Axis) { shift, { 0, 2, 2 } };
+}
+
+CPSP_CLONES static void
+weigh_bytes (float *restrict to, const guint8 * from, float scale, guint n)
+{
+  for (guint i = 0; i < n; i++)
+    to[i] = from[i] * scale;
+}
+
+CPSP_CLONES static void
+weigh_words (float *restrict to, const guint16 * from, float scale, guint n)
+{
+  for (guint i = 0; i < n; i++)
+    to[i] = from[i] * scale;
+}
+
+static guint
+get_weight (const CpspAlphaView * weight, gint x, gint y)
+{
+  const guint8 *row;
+
+  x = CLAMP (x, 0, (gint) weight->width - 1);
+  y = CLAMP (y, 0, (gint) weight->height - 1);
+  row = weight->data + (gssize) y * weight->stride_bytes;
+  return weight->format == CPSP_ALPHA_U8 ? row[x] : ((const guint16 *) row)[x];
+}
+
+// Weights, of 0 to 1, of N samples from (x, y) on.
+static void
+get_weights (float *to, const CpspAlphaView * weight, const Axis * across,
+    const Axis * down, guint x, guint y, guint n)
+{
+  float max = weight->format == CPSP_ALPHA_U8 ? 255 : 65535;
+
+  if (across->shift == 0 && down->shift == 0) {
+    const guint8 *row = weight->data + (gssize) y * weight->stride_bytes;
+
+    if (weight->format == CPSP_ALPHA_U8)
+      weigh_bytes (to, row + x, 1 / max, n);
+    else
+      weigh_words (to, (const guint16 *) row + x, 1 / max, n);
+    return;
+  }
+  for (guint i = 0; i < n; i++) {
+    gint left = ((x + i) << across->shift) - 1;
+    gint top = (y << down->shift) - 1;
+    guint sum = 0;
+
+    for (guint v = 0; v < 3; v++)
+      for (guint u = 0; u < 3; u++)
+        if (across->tap[u] && down->tap[v])
+          sum += across->tap[u] * down->tap[v]
+              * get_weight (weight, left + (gint) u, top + (gint) v);
+    to[i] = sum / (16 * max);
+  }
+}
+
+// Steps in elements; a colour's samples are within its depth, so the mixture
+// is.
+CPSP_CLONES static void
+mix_bytes (guint8 * row, guint step, float color, const float *weight, guint n)
+{
+  for (guint i = 0; i < n; i++)
+    row[i * step] =
+        (gint) (color + weight[i] * (row[i * step] - color) + 0.5f);
+}
+
+CPSP_CLONES static void
+mix_words (guint16 * row, guint step, float color, const float *weight,
+    guint n)
+{
+  for (guint i = 0; i < n; i++)
+    row[i * step] =
+        (gint) (color + weight[i] * (row[i * step] - color) + 0.5f);
+}
+
+static void
+mix_component (GstVideoFrame * dst, guint c, guint color,
+    const CpspAlphaView * weight)
+{
+  const GstVideoFormatInfo *format = dst->info.finfo;
+  GstVideoChromaSite site = GST_VIDEO_INFO_CHROMA_SITE (&dst->info);
+  guint width = get_component_width (dst, c);
+  guint height = GST_VIDEO_FRAME_COMP_HEIGHT (dst, c);
+  CpspComponent component;
+  Axis across, down;
+  float weights[CHUNK];
+
+  gst_cascade_psp_component_init (&component, dst, c);
+  axis_init (&across, format->w_sub[c], site & GST_VIDEO_CHROMA_SITE_H_COSITED);
+  axis_init (&down, format->h_sub[c], site & GST_VIDEO_CHROMA_SITE_V_COSITED);
+
+  for (guint y = 0; y < height; y++) {
+    guint8 *row = (guint8 *) component.data
+        + (gssize) y * component.stride_bytes;
+
+    for (guint x = 0; x < width; x += CHUNK) {
+      guint n = MIN (width - x, CHUNK);
+      guint8 *at = row + (gsize) x * component.step_bytes;
+
+      get_weights (weights, weight, &across, &down, x, y, n);
+      if (component.wide)
+        mix_words ((guint16 *) at, component.step_bytes / 2, color, weights,
+            n);
+      else
+        mix_bytes (at, component.step_bytes, color, weights, n);
+    }
+  }
+}
+
+void
+gst_cascade_psp_output_mix (GstVideoFrame * dst, GstCascadePspColor color,
+    const CpspAlphaView * weight)
+{
+  guint sample[3];
+
+  gst_cascade_psp_output_get_color (&dst->info, color, sample);
+  for (guint c = 0; c < 3; c++)
+    mix_component (dst, c, sample[c], weight);
+}
+
+/* The room */
+
+void
+gst_cascade_psp_output_init (GstCascadePspOutput * output)
+{
+  memset (output, 0, sizeof (*output));
+  gst_video_info_init (&output->video_info);
+  gst_video_info_init (&output->info);
+}
+
+void
+gst_cascade_psp_output_clear (GstCascadePspOutput * output)
+{
+  g_free (output->alpha.data);
+  g_free (output->scratch.data);
+  cpsp_edge_free (output->edge);
+  g_clear_pointer (&output->converter, gst_video_converter_free);
+  gst_cascade_psp_output_init (output);
+}
+
+// NULL: GStreamer cannot convert this.
+static GstVideoConverter *
+make_converter (const GstVideoInfo * from, const GstVideoInfo * to)
+{
+  GstStructure *options = gst_structure_new_empty ("options");
+
+  // Chroma that stays where it is need not pass through filters.
+  if (has_same_chroma (to->finfo, from->finfo))
+    gst_structure_set (options, GST_VIDEO_CONVERTER_OPT_CHROMA_MODE,
+        GST_TYPE_VIDEO_CHROMA_MODE, GST_VIDEO_CHROMA_MODE_NONE, NULL);
+  return gst_video_converter_new (from, to, options);
+}
+
+static gboolean
+make_plane (CpspAlphaView * plane, const GstVideoInfo * info)
+{
+  guint depth = info->finfo->depth[0];
+
+  plane->width = GST_VIDEO_INFO_WIDTH (info);
+  plane->height = GST_VIDEO_INFO_HEIGHT (info);
+  plane->format = depth == 8 ? CPSP_ALPHA_U8 : CPSP_ALPHA_U16;
+  plane->stride_bytes = (gssize) plane->width * (depth == 8 ? 1 : 2);
+  plane->data = g_try_malloc0_n (plane->stride_bytes, plane->height);
+  return plane->data != NULL;
+}
+
+gboolean
+gst_cascade_psp_output_set_info (GstCascadePspOutput * output,
+    const GstVideoInfo * video_info, const GstVideoInfo * info,
+    gboolean premultiplied, guint threads)
+{
+  gst_cascade_psp_output_clear (output);
+  output->video_info = *video_info;
+  output->info = *info;
+
+  output->edge = cpsp_edge_new (GST_VIDEO_INFO_WIDTH (info), threads);
+  if (!output->edge || !make_plane (&output->alpha, info)
+      || !make_plane (&output->scratch, info))
+    goto failed;
+
+  if (gst_cascade_psp_output_is_alpha (info))
+    return TRUE;
+  if (!can_copy (info->finfo, video_info->finfo)) {
+    output->converter = make_converter (video_info, info);
+    if (!output->converter)
+      goto failed;
+  }
+  if (premultiplied)
+    GST_VIDEO_INFO_FLAG_SET (&output->info,
+        GST_VIDEO_FLAG_PREMULTIPLIED_ALPHA);
+  return TRUE;
+
+failed:
+  gst_cascade_psp_output_clear (output);
+  return FALSE;
+}
+
+void
+gst_cascade_psp_output_finish (GstCascadePspOutput * output,
+    const CpspEdgeSettings * edge, GstVideoFrame * video, GstVideoFrame * dst)
+{
+  const CpspAlphaView *alpha = &output->alpha;
+
+  if (edge && !cpsp_edge_settings_is_default (edge)) {
+    cpsp_edge_apply (output->edge, edge, alpha, &output->scratch);
+    alpha = &output->scratch;
+  }
+  gst_cascade_psp_output_fill (output, video, dst);
+  gst_cascade_psp_output_write_alpha (dst, alpha);
+  if (GST_VIDEO_INFO_FLAG_IS_SET (&output->info,
+          GST_VIDEO_FLAG_PREMULTIPLIED_ALPHA))
+    gst_cascade_psp_output_mix (dst, GST_CASCADE_PSP_BLACK, alpha);
+}
