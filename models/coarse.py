@@ -264,7 +264,6 @@ def filled_holes(mask, random):
     enclosed = ((box[:, 0] > 0) & (box[:, 1] > 0)
                 & (box[:, 0] + box[:, 2] < width)
                 & (box[:, 1] + box[:, 3] < height))
-    enclosed[0] = False  # the mask itself
     if chance(random, 0.5):
         enclosed &= random.random(count) < 0.6
     return mask | (enclosed[labels].astype(numpy.uint8) * 255)

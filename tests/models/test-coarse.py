@@ -223,8 +223,11 @@ def test_low_resolution():
     line[:, 100:103] = 255
     yield "a thin line is lost", not coarse.low_resolution(line, 28).any()
     yield "a small hole is filled", coarse.low_resolution(~line, 28).all()
-    yield ("no enlargement where none is needed", numpy.array_equal(
-        coarse.low_resolution(scene(), SIDE), coarse.binary(scene())))
+    noise = generator().integers(0, 256, (50, 60), numpy.uint8)
+    for side in (60, 75):
+        yield (f"a segmenter of {side} pixels loses nothing of 60",
+               numpy.array_equal(coarse.low_resolution(noise, side),
+                                 coarse.binary(noise)))
 
     alpha = scene()
     random = generator(2)

@@ -388,6 +388,11 @@ def test_samples(lines):
     yield "kinds", len(set(many["kind"])) > 2 and (
         many["kind"] < len(compose.KINDS)).all()
 
+    for share, wanted in ((0.5, False), (0.7, True)):
+        with replaced(visible=lambda *_, share=share: share):
+            yield (f"a target of which {share} can be seen: {wanted}",
+                   wanted == any(compose.attempt(generator(seed), stock)
+                                 for seed in range(5)))
     below = numpy.full((SIDE, SIDE, 3), 100, numpy.float32)
     alpha = numpy.zeros((SIDE, SIDE), numpy.float32)
     alpha[50:150, 50:150] = 1
