@@ -393,6 +393,13 @@ def test_samples(lines):
             yield (f"a target of which {share} can be seen: {wanted}",
                    wanted == any(compose.attempt(generator(seed), stock)
                                  for seed in range(5)))
+    colours = numpy.zeros((SIDE, SIDE, 3), numpy.uint8) + numpy.uint8(
+        [10, 20, 30])
+    scene = colours, many["alpha"][0], None, 0
+    with replaced(attempt=lambda *_: scene):
+        sample = compose.make_sample(generator(), stock)
+    yield "BGR becomes RGB", (sample["image"] == [30, 20, 10]).all()
+
     below = numpy.full((SIDE, SIDE, 3), 100, numpy.float32)
     alpha = numpy.zeros((SIDE, SIDE), numpy.float32)
     alpha[50:150, 50:150] = 1
