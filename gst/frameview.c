@@ -32,11 +32,17 @@ count_components (const GstVideoFormatInfo * format)
   return GST_VIDEO_FORMAT_INFO_IS_GRAY (format) ? 1 : 3;
 }
 
+// Whether the view reads component C: the picture's, and alpha.
+static gboolean
+is_read (const GstVideoFormatInfo * format, guint c)
+{
+  return c < count_components (format)
+      || (c == GST_VIDEO_COMP_A && GST_VIDEO_FORMAT_INFO_HAS_ALPHA (format));
+}
+
 gboolean
 gst_cascade_psp_format_is_regular (const GstVideoFormatInfo * format)
 {
-  guint n = count_components (format);
-
   if (GST_VIDEO_FORMAT_INFO_IS_COMPLEX (format)
       || GST_VIDEO_FORMAT_INFO_IS_TILED (format)
       || GST_VIDEO_FORMAT_INFO_HAS_PALETTE (format))
@@ -45,7 +51,9 @@ gst_cascade_psp_format_is_regular (const GstVideoFormatInfo * format)
   if (GST_VIDEO_FORMAT_INFO_FORMAT (format) == GST_VIDEO_FORMAT_VYUY)
     return FALSE;
 
-  for (guint c = 0; c < n; c++) {
+  for (guint c = 0; c < GST_VIDEO_FORMAT_INFO_N_COMPONENTS (format); c++) {
+    if (!is_read (format, c))
+      continue;
     if (!component_is_regular (format, c))
       return FALSE;
     for (guint other = 0; other < c; other++) {
@@ -62,9 +70,10 @@ unpacked_format (const GstVideoFormatInfo * format)
 {
   if (GST_VIDEO_FORMAT_INFO_IS_GRAY (format))
     return GST_VIDEO_FORMAT_GRAY16_LE;
-  if (GST_VIDEO_FORMAT_INFO_IS_YUV (format))
-    return GST_VIDEO_FORMAT_Y444_16LE;
-  return GST_VIDEO_FORMAT_ARGB64_LE;
+  if (!GST_VIDEO_FORMAT_INFO_IS_YUV (format))
+    return GST_VIDEO_FORMAT_ARGB64_LE;
+  return GST_VIDEO_FORMAT_INFO_HAS_ALPHA (format) ?
+      GST_VIDEO_FORMAT_AYUV64 : GST_VIDEO_FORMAT_Y444_16LE;
 }
 
 void
@@ -250,9 +259,31 @@ gst_cascade_psp_frame_view_set_info (GstCascadePspFrameView * view,
   return TRUE;
 }
 
+// Describes component C of FRAME as a mask of WIDTH x HEIGHT.
+static void
+describe_mask (CpspMaskView * mask, const GstVideoFrame * frame, guint c,
+    guint width, guint height)
+{
+  gint offset[GST_VIDEO_MAX_COMPONENTS], scale[GST_VIDEO_MAX_COMPONENTS];
+
+  gst_video_color_range_offsets (frame->info.colorimetry.range,
+      frame->info.finfo, offset, scale);
+  // Alpha has no range but the full one.
+  if (c == GST_VIDEO_COMP_A) {
+    offset[c] = 0;
+    scale[c] = (1 << frame->info.finfo->depth[c]) - 1;
+  }
+
+  mask->width = width;
+  mask->height = height;
+  gst_cascade_psp_component_init (&mask->component, frame, c);
+  mask->scale = 1.f / scale[c];
+  mask->offset = -(float) offset[c] / scale[c];
+}
+
 gboolean
 gst_cascade_psp_frame_view_map (GstCascadePspFrameView * view,
-    GstBuffer * buffer, CpspImageView * image)
+    GstBuffer * buffer, CpspImageView * image, CpspMaskView * own_mask)
 {
   const GstVideoFrame *viewed = &view->frame;
 
@@ -267,6 +298,9 @@ gst_cascade_psp_frame_view_map (GstCascadePspFrameView * view,
   *image = view->image;
   for (guint c = 0; c < image->n_components; c++)
     gst_cascade_psp_component_init (&image->component[c], viewed, c);
+  if (GST_VIDEO_INFO_HAS_ALPHA (&view->info))
+    describe_mask (own_mask, viewed, GST_VIDEO_COMP_A, image->width,
+        image->height);
   return TRUE;
 }
 
@@ -280,14 +314,65 @@ void
 gst_cascade_psp_mask_view_init (CpspMaskView * mask,
     const GstVideoFrame * frame, guint width, guint height)
 {
-  gint offset[GST_VIDEO_MAX_COMPONENTS], scale[GST_VIDEO_MAX_COMPONENTS];
+  describe_mask (mask, frame, 0, width, height);
+}
 
-  gst_video_color_range_offsets (frame->info.colorimetry.range,
-      frame->info.finfo, offset, scale);
+// The sample before place I of N, and how far towards the next one it is.
+static guint
+find_sample (guint i, guint n, guint n_samples, float *share)
+{
+  float place = (i + 0.5f) * n_samples / n - 0.5f;
+  guint sample;
 
-  mask->width = width;
-  mask->height = height;
-  gst_cascade_psp_component_init (&mask->component, frame, 0);
-  mask->scale = 1.f / scale[0];
-  mask->offset = -(float) offset[0] / scale[0];
+  place = CLAMP (place, 0, n_samples - 1);
+  sample = MIN ((guint) place, MAX (n_samples, 2) - 2);
+  *share = place - sample;
+  return sample;
+}
+
+static void
+read_mask_row (const CpspMaskView * mask, guint y, float weight, float *line)
+{
+  const CpspComponent *component = &mask->component;
+  const guint8 *place = component->data + (gssize) y * component->stride_bytes;
+  guint all = (1u << component->depth) - 1;
+
+  for (guint x = 0; x < mask->width; x++, place += component->step_bytes) {
+    guint word = component->wide ? *(const guint16 *) place : *place;
+
+    word = (word >> component->shift) & all;
+    line[x] += weight * (mask->scale * word + mask->offset);
+  }
+}
+
+void
+gst_cascade_psp_mask_view_draw (const CpspMaskView * mask, double threshold,
+    const CpspAlphaView * alpha)
+{
+  // The row's samples above and below, mixed; the last one twice.
+  float *line = g_new (float, mask->width + 1);
+
+  for (guint y = 0; y < alpha->height; y++) {
+    guint8 *row = alpha->data + (gssize) y * alpha->stride_bytes;
+    float share;
+    guint sample = find_sample (y, alpha->height, mask->height, &share);
+
+    memset (line, 0, mask->width * sizeof (float));
+    read_mask_row (mask, sample, 1 - share, line);
+    if (share > 0)
+      read_mask_row (mask, sample + 1, share, line);
+    line[mask->width] = line[mask->width - 1];
+
+    for (guint x = 0; x < alpha->width; x++) {
+      gboolean in;
+
+      sample = find_sample (x, alpha->width, mask->width, &share);
+      in = line[sample] + share * (line[sample + 1] - line[sample]) > threshold;
+      if (alpha->format == CPSP_ALPHA_U8)
+        row[x] = in ? 0xff : 0;
+      else
+        ((guint16 *) row)[x] = in ? 0xffff : 0;
+    }
+  }
+  g_free (line);
 }

@@ -32,10 +32,11 @@ void gst_cascade_psp_frame_view_clear (GstCascadePspFrameView * view);
 gboolean gst_cascade_psp_frame_view_set_info (GstCascadePspFrameView * view,
     const GstVideoInfo * info);
 
-// Maps BUFFER and describes it in IMAGE, which is valid until unmap. FALSE,
-// and nothing is mapped: its memory cannot be read.
+// Maps BUFFER and describes it in IMAGE, which is valid until unmap; the alpha
+// of a format that has one becomes OWN_MASK, which stays as it is without one.
+// FALSE, and nothing is mapped: its memory cannot be read.
 gboolean gst_cascade_psp_frame_view_map (GstCascadePspFrameView * view,
-    GstBuffer * buffer, CpspImageView * image);
+    GstBuffer * buffer, CpspImageView * image, CpspMaskView * own_mask);
 void gst_cascade_psp_frame_view_unmap (GstCascadePspFrameView * view);
 
 // Whether the samples of FORMAT's colours are bytes or 16-bit little-endian
@@ -50,5 +51,10 @@ void gst_cascade_psp_component_init (CpspComponent * component,
 // and HEIGHT are those of its caps.
 void gst_cascade_psp_mask_view_init (CpspMaskView * mask,
     const GstVideoFrame * frame, guint width, guint height);
+
+// Draws MASK, stretched over ALPHA as the refiner stretches it and cut at
+// THRESHOLD: the mask as it is when there is no time to refine it.
+void gst_cascade_psp_mask_view_draw (const CpspMaskView * mask,
+    double threshold, const CpspAlphaView * alpha);
 
 G_END_DECLS

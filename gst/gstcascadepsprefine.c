@@ -638,7 +638,7 @@ gst_cascade_psp_refine_run (GstCascadePspRefine * self, GstBuffer * video,
   const GstCascadePspMaskTrack *masks = &self->masks;
   GstVideoFrame mask_frame;
   CpspImageView image;
-  CpspMaskView mask;
+  CpspMaskView mask, own_mask;
   CpspStats stats;
   GError *error = NULL;
   gboolean ok;
@@ -650,7 +650,8 @@ gst_cascade_psp_refine_run (GstCascadePspRefine * self, GstBuffer * video,
       GST_VIDEO_INFO_WIDTH (&masks->buffer_info),
       GST_VIDEO_INFO_HEIGHT (&masks->buffer_info));
 
-  if (!gst_cascade_psp_frame_view_map (&self->view, video, &image)) {
+  if (!gst_cascade_psp_frame_view_map (&self->view, video, &image,
+          &own_mask)) {
     gst_video_frame_unmap (&mask_frame);
     return gst_cascade_psp_refine_fail_map (self, video);
   }

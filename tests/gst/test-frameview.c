@@ -33,6 +33,12 @@ get_source_color (guint x, guint y, guint width, guint height)
   return make_color (0.1f + 0.8f * u, 0.9f - 0.8f * v, 0.2f + 0.3f * (u + v));
 }
 
+static float
+get_source_alpha (guint x, guint width)
+{
+  return 0.55f + 0.4f * (x + 0.5f) / width;
+}
+
 static void
 fill_source (GstVideoFrame * frame)
 {
@@ -46,7 +52,7 @@ fill_source (GstVideoFrame * frame)
     for (guint x = 0; x < width; x++) {
       Color color = get_source_color (x, y, width, height);
 
-      row[4 * x] = 0xffff;
+      row[4 * x] = (guint16) (get_source_alpha (x, width) * 65535 + 0.5f);
       for (guint c = 0; c < 3; c++)
         row[4 * x + 1 + c] = (guint16) (color.rgb[c] * 65535 + 0.5f);
     }
@@ -191,6 +197,27 @@ compare (const CpspImageView * image, const GstVideoInfo * info)
   }
 }
 
+// The alpha that the picture itself has.
+static void
+compare_own_mask (const CpspMaskView * mask, const GstVideoInfo * info)
+{
+  guint depth = info->finfo->depth[GST_VIDEO_COMP_A];
+  float tolerance = 1.f / 255 + 1.f / ((1 << depth) - 1);
+
+  fail_unless_equals_int (mask->width, GST_VIDEO_INFO_WIDTH (info));
+  fail_unless_equals_int (mask->height, GST_VIDEO_INFO_HEIGHT (info));
+  for (guint y = 0; y < mask->height; y++) {
+    for (guint x = 0; x < mask->width; x++) {
+      float got = mask->scale * get_sample (&mask->component, x, y)
+          + mask->offset;
+
+      fail_unless (ABS (got - get_source_alpha (x, mask->width)) <= tolerance,
+          "%s %ux%u, alpha at %u,%u: %f", GST_VIDEO_INFO_NAME (info),
+          mask->width, mask->height, x, y, got);
+    }
+  }
+}
+
 // What an element has from caps. The defaults of gst_video_info_set_format()
 // are not all that: GStreamer 1.26 leaves the chroma site unknown.
 static GstVideoInfo
@@ -212,6 +239,7 @@ check_view (const GstVideoInfo * info)
   GstBuffer *buffer = make_picture (&picture_info);
   GstCascadePspFrameView view;
   CpspImageView image;
+  CpspMaskView own_mask;
 
   gst_cascade_psp_frame_view_init (&view);
   fail_unless (gst_cascade_psp_frame_view_set_info (&view, info),
@@ -222,8 +250,13 @@ check_view (const GstVideoInfo * info)
   } else {
     // Twice: a view is used for every frame.
     for (guint i = 0; i < 2; i++) {
-      fail_unless (gst_cascade_psp_frame_view_map (&view, buffer, &image));
+      fail_unless (gst_cascade_psp_frame_view_map (&view, buffer, &image,
+          &own_mask));
       compare (&image, info);
+      // GStreamer's palette has no shades of alpha, its Y410 writer none.
+      if (GST_VIDEO_INFO_HAS_ALPHA (info)
+          && !GST_VIDEO_FORMAT_INFO_HAS_PALETTE (info->finfo))
+        compare_own_mask (&own_mask, info);
       gst_cascade_psp_frame_view_unmap (&view);
     }
     gst_buffer_unref (buffer);
@@ -407,6 +440,7 @@ GST_START_TEST (test_video_meta)
   GstVideoFrame from, to;
   GstCascadePspFrameView view;
   CpspImageView image;
+  CpspMaskView own_mask;
 
   gst_video_info_set_format (&info, GST_VIDEO_FORMAT_I420, WIDTH, HEIGHT);
   padded = info;
@@ -430,7 +464,8 @@ GST_START_TEST (test_video_meta)
 
   gst_cascade_psp_frame_view_init (&view);
   fail_unless (gst_cascade_psp_frame_view_set_info (&view, &info));
-  fail_unless (gst_cascade_psp_frame_view_map (&view, buffer, &image));
+  fail_unless (gst_cascade_psp_frame_view_map (&view, buffer, &image,
+          &own_mask));
   compare (&image, &info);
   gst_cascade_psp_frame_view_unmap (&view);
   gst_cascade_psp_frame_view_clear (&view);
@@ -477,6 +512,38 @@ GST_START_TEST (test_mask)
 
 GST_END_TEST;
 
+// A column of one sample against three, both depths: pixels whose bilinear
+// value is above the threshold.
+GST_START_TEST (test_draw_mask)
+{
+  static const guint8 column[3] = { 0, 90, 255 };
+  guint8 drawn[9];
+  guint16 drawn_wide[9];
+  CpspMaskView mask = {.width = 1,.height = 3,.component = {.data = column,
+          .stride_bytes = 1,.step_bytes = 1,.depth = 8},.scale = 1.f / 255
+  };
+  CpspAlphaView alpha = { 1, 9, CPSP_ALPHA_U8, drawn, 1 };
+  CpspAlphaView alpha_wide = { 1, 9, CPSP_ALPHA_U16, (guint8 *) drawn_wide, 2 };
+  // 0, 0, 30, 60, 90, 145, 200, 255, 255 without the ends' halves
+  static const gboolean above[9] = { 0, 0, 0, 0, 0, 1, 1, 1, 1 };
+
+  gst_cascade_psp_mask_view_draw (&mask, 0.5, &alpha);
+  gst_cascade_psp_mask_view_draw (&mask, 0.5, &alpha_wide);
+  for (guint y = 0; y < 9; y++) {
+    fail_unless_equals_int (drawn[y], above[y] ? 0xff : 0);
+    fail_unless_equals_int (drawn_wide[y], above[y] ? 0xffff : 0);
+  }
+
+  // A smaller one keeps the samples nearest to its pixels.
+  alpha.height = 1;
+  gst_cascade_psp_mask_view_draw (&mask, 0.3, &alpha);
+  fail_unless_equals_int (drawn[0], 0xff);
+  gst_cascade_psp_mask_view_draw (&mask, 0.4, &alpha);
+  fail_unless_equals_int (drawn[0], 0);
+}
+
+GST_END_TEST;
+
 static Suite *
 frameview_suite (void)
 {
@@ -493,6 +560,7 @@ frameview_suite (void)
   tcase_add_test (tcase, test_viewed_in_place);
   tcase_add_test (tcase, test_video_meta);
   tcase_add_test (tcase, test_mask);
+  tcase_add_test (tcase, test_draw_mask);
   return suite;
 }
 
