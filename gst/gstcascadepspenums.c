@@ -83,20 +83,44 @@ DEFINE_ENUM (gst_cascade_psp_refine_local_region_get_type,
 
 /**
  * GstCascadePspRefineMissingMask:
- * @repeat: reuse the last mask; before the first one: as @pass
- * @pass: an empty alpha: nothing is foreground
- * @drop: drop the frame
+ * @repeat: refine the last mask, or before the first one that one, against the
+ *   frame, if it is near enough; else as @pass
+ * @pass: the frame passes whole: opaque, or with an alpha of its own
+ * @drop: a GAP event takes the frame's place
  *
- * What becomes of a frame without a mask.
+ * What becomes of a frame without a mask. None of these is an empty alpha: that
+ * comes only from an empty mask.
  *
  * Since: 0.1
  */
 DEFINE_ENUM (gst_cascade_psp_refine_missing_mask_get_type,
     "GstCascadePspRefineMissingMask",
     {GST_CASCADE_PSP_REFINE_MISSING_MASK_REPEAT,
-        "Reuse the last mask; before the first one: as pass", "repeat"},
+        "Refine the last mask against it, up to max-mask-age; then as pass",
+        "repeat"},
     {GST_CASCADE_PSP_REFINE_MISSING_MASK_PASS,
-        "An empty alpha: nothing is foreground", "pass"},
-    {GST_CASCADE_PSP_REFINE_MISSING_MASK_DROP, "Drop the frame", "drop"})
+        "It passes whole: opaque, or with an alpha of its own", "pass"},
+    {GST_CASCADE_PSP_REFINE_MISSING_MASK_DROP,
+        "A GAP event takes its place", "drop"})
+
+/**
+ * GstCascadePspRefineOverload:
+ * @degrade: refine it less: skip Local crops, then the Local step, then make
+ *   the Global step smaller; if not even that fits, as @repeat
+ * @repeat: the last alpha once more; the coarse mask if there is none that fits
+ * @drop: a GAP event takes the frame's place
+ *
+ * What becomes of a frame that there is no time to refine.
+ *
+ * Since: 0.1
+ */
+DEFINE_ENUM (gst_cascade_psp_refine_overload_get_type,
+    "GstCascadePspRefineOverload",
+    {GST_CASCADE_PSP_REFINE_OVERLOAD_DEGRADE,
+        "Refine it less; if not even that fits, as repeat", "degrade"},
+    {GST_CASCADE_PSP_REFINE_OVERLOAD_REPEAT,
+        "The last alpha once more, or else the coarse mask", "repeat"},
+    {GST_CASCADE_PSP_REFINE_OVERLOAD_DROP, "A GAP event takes its place",
+        "drop"})
 
 /* *INDENT-ON* */

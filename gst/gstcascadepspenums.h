@@ -19,6 +19,14 @@ typedef enum
   GST_CASCADE_PSP_REFINE_MISSING_MASK_DROP,
 } GstCascadePspRefineMissingMask;
 
+// What becomes of a frame that there is no time to refine.
+typedef enum
+{
+  GST_CASCADE_PSP_REFINE_OVERLOAD_DEGRADE,
+  GST_CASCADE_PSP_REFINE_OVERLOAD_REPEAT,
+  GST_CASCADE_PSP_REFINE_OVERLOAD_DROP,
+} GstCascadePspRefineOverload;
+
 #define GST_TYPE_CASCADE_PSP_REFINE_BACKEND \
   (gst_cascade_psp_refine_backend_get_type ())
 #define GST_TYPE_CASCADE_PSP_REFINE_PRECISION \
@@ -29,11 +37,14 @@ typedef enum
   (gst_cascade_psp_refine_local_region_get_type ())
 #define GST_TYPE_CASCADE_PSP_REFINE_MISSING_MASK \
   (gst_cascade_psp_refine_missing_mask_get_type ())
+#define GST_TYPE_CASCADE_PSP_REFINE_OVERLOAD \
+  (gst_cascade_psp_refine_overload_get_type ())
 
 GType gst_cascade_psp_refine_backend_get_type (void);
 GType gst_cascade_psp_refine_precision_get_type (void);
 GType gst_cascade_psp_refine_local_step_get_type (void);
 GType gst_cascade_psp_refine_local_region_get_type (void);
 GType gst_cascade_psp_refine_missing_mask_get_type (void);
+GType gst_cascade_psp_refine_overload_get_type (void);
 
 G_END_DECLS

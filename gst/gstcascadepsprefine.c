@@ -10,7 +10,11 @@
  * have any size; it is stretched over the frame. A mask value above
  * #GstCascadePspRefine:mask-threshold is foreground.
  *
- * ## Which mask belongs to a frame
+ * ## The mask
+ *
+ * The pad `mask` is there on request. Without it, the coarse mask is the
+ * video's own alpha; video without alpha is refused then. A mask pad may be
+ * requested and released while the element plays.
  *
  * Frames and masks are paired by running time. A mask is in force over its
  * duration, or, if that is unknown, until the next one; so a slower mask is
@@ -21,24 +25,28 @@
  * mask in force. What happens to a frame without a mask, or when the mask
  * stream has ended, is up to #GstCascadePspRefine:missing-mask.
  *
- * In a live pipeline a frame waits for its mask for one frame duration beyond
- * the upstream latency, and then goes on as if none had come. In any other one
- * it waits as long as it takes: the result does not depend on timing. There
- * the end of the video, too, gets through only once the mask pad has a mask or
- * its own end, and nothing comes out while the mask pad is not linked; the
- * element posts a warning then.
+ * ## Time
  *
- * The latency that the element declares is this one frame duration. It does
- * not include the time that the refinement takes: set the inherited property
- * #GstAggregator:latency to add it.
+ * In a live pipeline a frame waits for its mask for one frame duration beyond
+ * the upstream latency, and then goes on as if none had come; then its
+ * refinement may take #GstCascadePspRefine:processing-deadline. Both are the
+ * latency that the element declares, whichever way a frame takes. What does
+ * not fit is left out as #GstCascadePspRefine:overload says. In any other
+ * pipeline a frame waits as long as it takes: the result does not depend on
+ * timing, unless a sink that plays in real time sends QoS events
+ * (#GstCascadePspRefine:qos).
+ *
+ * The video's end is the end. A GAP on the video pad leaves as one.
  *
  * ## Output
  *
  * A mask of the video's size, framerate and pixel aspect ratio, with the video
  * buffers' timestamps, flags, time codes and captions: GRAY8, or GRAY16_LE if
  * downstream accepts nothing else. 0 is background, the largest value is
- * foreground; the caps say so with colorimetry `1:4:0:0` (full range). A GAP
- * on the video pad is not passed on.
+ * foreground; the caps say so with colorimetry `1:4:0:0` (full range) unless
+ * downstream names another one. alphacombine needs that: it takes alpha of
+ * full range, but wants its caps to name the range of the video beside it.
+ * Interlaced video is refused: deinterlace it first.
  *
  * ## Example launch lines
  * |[
@@ -54,6 +62,15 @@
  *     filesrc location=photo.jpg ! jpegdec ! refine.sink \
  *     filesrc location=coarse.png ! pngdec ! videoconvert ! refine.mask
  * ]| Refines one picture.
+ * |[
+ * gst-launch-1.0 alphacombine name=key ! videoconvert ! autovideosink \
+ *     videotestsrc pattern=ball ! video/x-raw,format=I420 ! tee name=t \
+ *     t. ! queue ! key.sink \
+ *     t. ! queue ! cascadepsprefine name=refine \
+ *     ! video/x-raw,format=GRAY8,colorimetry=bt601 ! queue ! key.alpha \
+ *     t. ! queue ! videoconvert ! video/x-raw,format=GRAY8 ! refine.mask
+ * ]| The video with its refined alpha. `colorimetry=bt601` stands for the
+ * video's range, here and for nearly all video 16 to 235.
  *
  * Since: 0.1
  */
@@ -64,6 +81,9 @@
  * thread: they live under the object lock and are copied when a frame is due.
  * Nothing is posted, pushed, queried or refined with that lock held.
  *
+ * The mask pad comes and goes in any thread; the streaming thread keeps a
+ * reference to the one that it knows.
+ *
  * The frame in hand stays at the head of its pad's queue until its mask is
  * known. What follows it there (caps, segments) cannot overtake it.
  */
@@ -71,9 +91,12 @@
 
 #include <gst/video/video.h>
 
+#include "allocation.h"
+#include "deadline.h"
 #include "frameview.h"
-#include "gstcascadepspenums.h"
 #include "pairing.h"
+#include "policy.h"
+#include "report.h"
 #include "refine/model.h"
 #include "refine/refiner.h"
 
@@ -86,6 +109,9 @@ GST_DEBUG_CATEGORY (gst_cascade_psp_refine_debug);
 
 // What a mask's values mean: 0 to the largest value.
 #define ALPHA_COLORIMETRY "1:4:0:0"
+
+// What the base class marks gaps for lost data with.
+#define MISSING_DATA_META "GstAggregatorMissingDataMeta"
 
 #define FRAME_SIZE "(int) [ 1, " G_STRINGIFY (CPSP_FRAME_SIZE_MAX) " ]"
 #define CAPS(formats) \
@@ -100,7 +126,7 @@ static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE ("sink",
     GST_STATIC_CAPS (CAPS (GST_VIDEO_FORMATS_ALL)));
 
 static GstStaticPadTemplate mask_template = GST_STATIC_PAD_TEMPLATE ("mask",
-    GST_PAD_SINK, GST_PAD_ALWAYS,
+    GST_PAD_SINK, GST_PAD_REQUEST,
     GST_STATIC_CAPS (CAPS ("{ GRAY8, GRAY16_LE }")));
 
 static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src",
@@ -112,42 +138,27 @@ static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src",
 #define DEFAULT_DEVICE_ID 0
 #define DEFAULT_PRECISION CPSP_PRECISION_AUTO
 #define DEFAULT_THREADS 0
-#define DEFAULT_LOCAL_STEP CPSP_LOCAL_STEP_AUTO
-#define DEFAULT_LOCAL_REGION CPSP_LOCAL_REGION_BOUNDARY
-#define DEFAULT_ENLARGE_SMALL FALSE
-#define DEFAULT_MASK_THRESHOLD 0.5
-#define DEFAULT_MISSING_MASK GST_CASCADE_PSP_REFINE_MISSING_MASK_REPEAT
 
 #define MAX_THREADS 1024
-#define MAX_MASK_THRESHOLD 0.999
 
 enum
 {
-  PROP_0,
-  PROP_MODEL_LOCATION,
+  PROP_MODEL_LOCATION = GST_CASCADE_PSP_N_PROPS,
   PROP_BACKEND,
   PROP_DEVICE_ID,
   PROP_PRECISION,
   PROP_THREADS,
-  PROP_CROP_SIZE,
-  PROP_LOCAL_STEP,
-  PROP_LOCAL_REGION,
-  PROP_ENLARGE_SMALL,
-  PROP_MASK_THRESHOLD,
-  PROP_MISSING_MASK,
   PROP_STATS,
 };
 
-// What `stats` shows.
+// The alpha last made. It has the frame's size and lives as long as the
+// negotiated caps.
 typedef struct
 {
-  guint64 frames;               // emitted since start
-  CpspStats last;               // of the last frame refined
-  GstClockTimeDiff mask_age;    // its start minus its mask's
-  gsize memory_bytes;
-  char *device;
-  const char *precision;
-} Report;
+  CpspAlphaView view;           // data NULL: not negotiated
+  gboolean refined;             // it may be repeated
+  GstClockTime start;           // running time of its frame
+} Alpha;
 
 struct _GstCascadePspRefine
 {
@@ -156,19 +167,27 @@ struct _GstCascadePspRefine
   GstAggregatorPad *video_pad;  // owned by the element, as all its pads
 
   // Object lock.
+  GstAggregatorPad *mask_pad;   // NULL: not requested
   char *model_location;
   CpspRefinerParams params;
-  CpspSettings settings;
-  GstCascadePspRefineMissingMask missing_mask;
+  GstCascadePspPolicy policy;
   gboolean started;
-  Report report;
+  gboolean told_of_fields;      // that interlaced video was refused
+  GstClockTime frame_duration;  // by the caps
+  GstClockTime earliest;        // by downstream's QoS events
+  GstCascadePspReport report;
 
   // Streaming; start and stop.
   CpspRefiner *refiner;
   GstVideoInfo video_info;
   GstCascadePspFrameView view;
   GstCascadePspMaskTrack masks;
-  GstVideoInfo alpha_info;      // format UNKNOWN: not negotiated
+  gboolean had_masks;           // there was a mask pad since start
+  GstVideoInfo output_info;     // format UNKNOWN: not negotiated
+  Alpha alpha;
+  GstCascadePspPace pace;
+  GstClockTime cost;            // of a refinement; 0: not known
+  GstClockTime reserve;         // what all else takes
 };
 
 G_DEFINE_TYPE_WITH_CODE (GstCascadePspRefine, gst_cascade_psp_refine,
@@ -220,6 +239,13 @@ post_engine_error (GstCascadePspRefine * self, GError * error,
 
 /* Start and stop */
 
+static void
+forget_alpha (GstCascadePspRefine * self)
+{
+  g_free (self->alpha.view.data);
+  memset (&self->alpha, 0, sizeof (self->alpha));
+}
+
 // CPSP_MODEL is for builds that are not installed.
 static char *
 find_model (const char *location)
@@ -242,7 +268,7 @@ gst_cascade_psp_refine_start (GstAggregator * aggregator)
   GST_OBJECT_LOCK (self);
   location = find_model (self->model_location);
   params = self->params;
-  settings_ok = cpsp_settings_check (&self->settings, &error);
+  settings_ok = cpsp_settings_check (&self->policy.settings, &error);
   self->started = settings_ok;
   GST_OBJECT_UNLOCK (self);
 
@@ -286,15 +312,20 @@ gst_cascade_psp_refine_stop (GstAggregator * aggregator)
 
   GST_OBJECT_LOCK (self);
   self->started = FALSE;
-  g_free (self->report.device);
-  memset (&self->report, 0, sizeof (self->report));
+  self->told_of_fields = FALSE;
+  self->earliest = GST_CLOCK_TIME_NONE;
+  gst_cascade_psp_report_clear (&self->report);
   GST_OBJECT_UNLOCK (self);
 
   gst_cascade_psp_mask_track_clear (&self->masks);
+  gst_cascade_psp_mask_track_set_pad (&self->masks, NULL);
+  self->had_masks = FALSE;
   gst_cascade_psp_frame_view_clear (&self->view);
   gst_video_info_init (&self->video_info);
-  gst_video_info_init (&self->masks.info);
-  gst_video_info_init (&self->alpha_info);
+  gst_video_info_init (&self->output_info);
+  forget_alpha (self);
+  gst_cascade_psp_pace_init (&self->pace);
+  self->cost = self->reserve = 0;
   g_clear_pointer (&self->refiner, cpsp_refiner_free);
   return TRUE;
 }
@@ -304,26 +335,136 @@ gst_cascade_psp_refine_flush (GstAggregator * aggregator)
 {
   GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
 
+  GST_OBJECT_LOCK (self);
+  self->earliest = GST_CLOCK_TIME_NONE;
+  GST_OBJECT_UNLOCK (self);
   gst_cascade_psp_mask_track_clear (&self->masks);
+  gst_cascade_psp_pace_init (&self->pace);
+  self->alpha.refined = FALSE;
   return GST_FLOW_OK;
 }
 
+/* The mask pad: requested and released by any thread at any time */
+
+static GstAggregatorPad *
+make_sink_pad (GstPadTemplate * template)
+{
+  GstPad *pad = g_object_new (GST_TYPE_AGGREGATOR_PAD,
+      "name", GST_PAD_TEMPLATE_NAME_TEMPLATE (template),
+      "direction", GST_PAD_SINK, "template", template, NULL);
+
+  // Caps may leave out what the template says of interlacing.
+  GST_PAD_SET_ACCEPT_INTERSECT (pad);
+  return GST_AGGREGATOR_PAD (pad);
+}
+
+static GstAggregatorPad *
+gst_cascade_psp_refine_create_new_pad (GstAggregator * aggregator,
+    GstPadTemplate * template, const char *name, const GstCaps * caps)
+{
+  GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
+  GstAggregatorPad *pad = NULL;
+
+  GST_OBJECT_LOCK (self);
+  if (!self->mask_pad)
+    pad = self->mask_pad = make_sink_pad (template);
+  GST_OBJECT_UNLOCK (self);
+  if (!pad)
+    GST_WARNING_OBJECT (self, "there is one mask pad already");
+  return pad;
+}
+
+static void
+gst_cascade_psp_refine_release_pad (GstElement * element, GstPad * pad)
+{
+  GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (element);
+
+  GST_OBJECT_LOCK (self);
+  if (GST_PAD (self->mask_pad) == pad)
+    self->mask_pad = NULL;
+  GST_OBJECT_UNLOCK (self);
+  GST_ELEMENT_CLASS (gst_cascade_psp_refine_parent_class)->release_pad (element,
+      pad);
+}
+
+// (transfer full) (nullable)
+static GstAggregatorPad *
+get_mask_pad (GstCascadePspRefine * self)
+{
+  GstAggregatorPad *pad;
+
+  GST_OBJECT_LOCK (self);
+  pad = self->mask_pad ? gst_object_ref (self->mask_pad) : NULL;
+  GST_OBJECT_UNLOCK (self);
+  return pad;
+}
+
+// Streaming: takes notice of a mask pad that came or went.
+static void
+adopt_mask_pad (GstCascadePspRefine * self)
+{
+  g_autoptr (GstAggregatorPad) pad = get_mask_pad (self);
+
+  gst_cascade_psp_mask_track_set_pad (&self->masks, pad);
+  self->had_masks |= pad != NULL;
+}
+
 /* Caps and allocation */
+
+// With the object lock held. How long a frame waits for its mask.
+static GstClockTime
+get_window (GstCascadePspRefine * self)
+{
+  return GST_CLOCK_TIME_IS_VALID (self->frame_duration) ?
+      self->frame_duration : UNKNOWN_FRAME_DURATION;
+}
+
+// With the object lock held. How long a frame's refinement may take.
+static GstClockTime
+get_deadline (GstCascadePspRefine * self)
+{
+  return GST_CLOCK_TIME_IS_VALID (self->policy.processing_deadline) ?
+      self->policy.processing_deadline : get_window (self);
+}
+
+// The window is the base class's to wait for; the deadline is added to what
+// it declares.
+static void
+declare_latency (GstCascadePspRefine * self)
+{
+  GstClockTime window, latency;
+  gboolean changed;
+
+  GST_OBJECT_LOCK (self);
+  window = get_window (self);
+  latency = window + get_deadline (self);
+  changed = self->report.latency != latency;
+  self->report.latency = latency;
+  GST_OBJECT_UNLOCK (self);
+
+  gst_aggregator_set_latency (GST_AGGREGATOR (self), window, window);
+  if (changed)
+    gst_element_post_message (GST_ELEMENT (self),
+        gst_message_new_latency (GST_OBJECT (self)));
+}
 
 static gboolean
 gst_cascade_psp_refine_set_video_caps (GstCascadePspRefine * self,
     GstCaps * caps)
 {
   GstVideoInfo *info = &self->video_info;
-  GstClockTime latency = UNKNOWN_FRAME_DURATION;
+  GstClockTime duration = GST_CLOCK_TIME_NONE;
+  g_autoptr (GstAggregatorPad) mask_pad = get_mask_pad (self);
 
   // Once per start: the caps are the first.
   if (GST_VIDEO_INFO_FORMAT (info) == GST_VIDEO_FORMAT_UNKNOWN
-      && !gst_pad_is_linked (GST_PAD (self->masks.pad)))
+      && mask_pad && !gst_pad_is_linked (GST_PAD (mask_pad)))
     GST_ELEMENT_WARNING (self, CORE, PAD, ("Pad mask is not linked."),
-        ("Frames wait for masks, for ever if the pipeline is not live."));
+        ("Frames wait for masks, for ever if the pipeline is not live. Without "
+            "a mask pad the mask is the video's own alpha."));
 
-  gst_video_info_init (&self->alpha_info);
+  gst_video_info_init (&self->output_info);
+  forget_alpha (self);
   if (!gst_video_info_from_caps (info, caps)
       || !gst_cascade_psp_frame_view_set_info (&self->view, info)) {
     gst_video_info_init (info);
@@ -332,9 +473,12 @@ gst_cascade_psp_refine_set_video_caps (GstCascadePspRefine * self,
   gst_pad_mark_reconfigure (GST_AGGREGATOR_SRC_PAD (self));
 
   if (GST_VIDEO_INFO_FPS_N (info) > 0)
-    latency = gst_util_uint64_scale_int_ceil (GST_SECOND,
+    duration = gst_util_uint64_scale_int_ceil (GST_SECOND,
         GST_VIDEO_INFO_FPS_D (info), GST_VIDEO_INFO_FPS_N (info));
-  gst_aggregator_set_latency (GST_AGGREGATOR (self), latency, latency);
+  GST_OBJECT_LOCK (self);
+  self->frame_duration = duration;
+  GST_OBJECT_UNLOCK (self);
+  declare_latency (self);
   return TRUE;
 }
 
@@ -346,15 +490,34 @@ gst_cascade_psp_refine_set_caps (GstCascadePspRefine * self,
 
   GST_DEBUG_OBJECT (pad, "%" GST_PTR_FORMAT, caps);
 
-  if (pad == self->video_pad)
+  if (pad == self->video_pad) {
     ok = gst_cascade_psp_refine_set_video_caps (self, caps);
-  else
+  } else {
+    adopt_mask_pad (self);
     ok = gst_video_info_from_caps (&self->masks.info, caps);
+  }
 
   if (!ok)
     GST_ELEMENT_ERROR (self, CORE, NEGOTIATION,
         ("Cannot read this format on pad %s.", GST_PAD_NAME (pad)),
         ("%" GST_PTR_FORMAT, caps));
+  return ok;
+}
+
+// EVENT begins or ends a stream. The video's end is the end: it does not wait
+// for masks.
+static gboolean
+gst_cascade_psp_refine_mark_end (GstCascadePspRefine * self,
+    GstAggregatorPad * pad, GstEvent * event)
+{
+  GstAggregatorClass *parent_class =
+      GST_AGGREGATOR_CLASS (gst_cascade_psp_refine_parent_class);
+  g_autoptr (GstAggregatorPad) mask_pad = get_mask_pad (self);
+  gboolean ok = parent_class->sink_event (GST_AGGREGATOR (self), pad, event);
+
+  if (mask_pad && gst_aggregator_pad_is_eos (self->video_pad))
+    parent_class->sink_event (GST_AGGREGATOR (self), mask_pad,
+        gst_event_new_eos ());
   return ok;
 }
 
@@ -383,6 +546,9 @@ gst_cascade_psp_refine_sink_event (GstAggregator * aggregator,
           gst_aggregator_update_segment (aggregator, segment);
       }
       break;
+    case GST_EVENT_EOS:
+    case GST_EVENT_STREAM_START:
+      return gst_cascade_psp_refine_mark_end (self, pad, event);
     case GST_EVENT_TOC:
     case GST_EVENT_CUSTOM_DOWNSTREAM:
       // Behind a tee they come on both pads.
@@ -398,7 +564,42 @@ gst_cascade_psp_refine_sink_event (GstAggregator * aggregator,
       (aggregator, pad, event);
 }
 
-// Position, duration and seekability are the video's.
+// The two fields of a frame show different moments: one alpha cannot serve
+// both. Upstream would only say that it could not negotiate.
+static void
+refuse_fields (GstCascadePspRefine * self, GstCaps * caps)
+{
+  const GstStructure *structure = gst_caps_get_structure (caps, 0);
+  const char *mode = gst_structure_get_string (structure, "interlace-mode");
+  gboolean told;
+
+  if (!mode || g_str_equal (mode, "progressive"))
+    return;
+
+  GST_OBJECT_LOCK (self);
+  told = self->told_of_fields;
+  self->told_of_fields = TRUE;
+  GST_OBJECT_UNLOCK (self);
+  if (!told)
+    GST_ELEMENT_WARNING (self, STREAM, FORMAT,
+        ("Interlaced video cannot be refined. Deinterlace it first."),
+        ("%" GST_PTR_FORMAT, caps));
+}
+
+static gboolean
+gst_cascade_psp_refine_sink_query (GstAggregator * aggregator,
+    GstAggregatorPad * pad, GstQuery * query)
+{
+  if (GST_QUERY_TYPE (query) == GST_QUERY_ACCEPT_CAPS) {
+    GstCaps *caps;
+
+    gst_query_parse_accept_caps (query, &caps);
+    refuse_fields (GST_CASCADE_PSP_REFINE (aggregator), caps);
+  }
+  return GST_AGGREGATOR_CLASS (gst_cascade_psp_refine_parent_class)
+      ->sink_query (aggregator, pad, query);
+}
+
 static gboolean
 gst_cascade_psp_refine_src_query (GstAggregator * aggregator, GstQuery * query)
 {
@@ -408,11 +609,48 @@ gst_cascade_psp_refine_src_query (GstAggregator * aggregator, GstQuery * query)
     case GST_QUERY_POSITION:
     case GST_QUERY_DURATION:
     case GST_QUERY_SEEKING:
+      // They are the video's.
       return gst_pad_peer_query (GST_PAD (self->video_pad), query);
+    case GST_QUERY_LATENCY:{
+      GstClockTime min, max, deadline;
+      gboolean live;
+
+      if (!GST_AGGREGATOR_CLASS (gst_cascade_psp_refine_parent_class)->src_query
+          (aggregator, query))
+        return FALSE;
+      gst_query_parse_latency (query, &live, &min, &max);
+      GST_OBJECT_LOCK (self);
+      deadline = get_deadline (self);
+      GST_OBJECT_UNLOCK (self);
+      gst_query_set_latency (query, live, min + deadline,
+          GST_CLOCK_TIME_IS_VALID (max) ? max + deadline : max);
+      return TRUE;
+    }
     default:
       return GST_AGGREGATOR_CLASS (gst_cascade_psp_refine_parent_class)
           ->src_query (aggregator, query);
   }
+}
+
+static gboolean
+gst_cascade_psp_refine_src_event (GstAggregator * aggregator, GstEvent * event)
+{
+  GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
+
+  if (GST_EVENT_TYPE (event) == GST_EVENT_QOS) {
+    gboolean live =
+        GST_CLOCK_TIME_IS_VALID (gst_aggregator_get_latency (aggregator));
+    GstClockTimeDiff diff;
+    GstClockTime timestamp;
+
+    gst_event_parse_qos (event, NULL, NULL, &diff, &timestamp);
+    GST_OBJECT_LOCK (self);
+    self->earliest = gst_cascade_psp_get_earliest (timestamp, diff,
+        self->frame_duration, live);
+    GST_OBJECT_UNLOCK (self);
+  }
+  return GST_AGGREGATOR_CLASS (gst_cascade_psp_refine_parent_class)->src_event
+      (aggregator, event);
 }
 
 static GstFlowReturn
@@ -434,12 +672,42 @@ gst_cascade_psp_refine_update_src_caps (GstAggregator * aggregator,
       "framerate", GST_TYPE_FRACTION, GST_VIDEO_INFO_FPS_N (info),
       GST_VIDEO_INFO_FPS_D (info),
       "pixel-aspect-ratio", GST_TYPE_FRACTION, GST_VIDEO_INFO_PAR_N (info),
-      GST_VIDEO_INFO_PAR_D (info),
-      "colorimetry", G_TYPE_STRING, ALPHA_COLORIMETRY, NULL);
+      GST_VIDEO_INFO_PAR_D (info), NULL);
 
   // Ours come first: GRAY8 if there is a choice.
   *caps = gst_caps_intersect_full (ours, downstream, GST_CAPS_INTERSECT_FIRST);
+  // The caps tell what the values are, full range, unless downstream names
+  // something else: alphacombine wants caps of the video's range, and takes the
+  // values for full range all the same.
+  gst_caps_set_simple (ours, "colorimetry", G_TYPE_STRING, ALPHA_COLORIMETRY,
+      NULL);
+  if (gst_caps_can_intersect (*caps, ours))
+    gst_caps_take (caps, gst_caps_intersect_full (ours, *caps,
+            GST_CAPS_INTERSECT_FIRST));
   return GST_FLOW_OK;
+}
+
+static gboolean
+prepare_alpha (GstCascadePspRefine * self)
+{
+  CpspAlphaView *view = &self->alpha.view;
+  gboolean wide = GST_VIDEO_INFO_COMP_DEPTH (&self->output_info, 0) > 8;
+  CpspAlphaFormat format = wide ? CPSP_ALPHA_U16 : CPSP_ALPHA_U8;
+
+  // The size is that of the video's caps, which forget the alpha.
+  if (view->data && view->format == format)
+    return TRUE;
+  forget_alpha (self);
+  view->width = GST_VIDEO_INFO_WIDTH (&self->output_info);
+  view->height = GST_VIDEO_INFO_HEIGHT (&self->output_info);
+  view->format = format;
+  view->stride_bytes = (gsize) view->width * (wide ? 2 : 1);
+  view->data = g_try_malloc (view->stride_bytes * view->height);
+  if (!view->data)
+    GST_ELEMENT_ERROR (self, RESOURCE, NO_SPACE_LEFT,
+        ("Cannot get memory for the alpha."), ("%ux%u", view->width,
+            view->height));
+  return view->data != NULL;
 }
 
 static gboolean
@@ -448,8 +716,9 @@ gst_cascade_psp_refine_negotiated_src_caps (GstAggregator * aggregator,
 {
   GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
 
-  GST_INFO_OBJECT (self, "alpha: %" GST_PTR_FORMAT, caps);
-  return gst_video_info_from_caps (&self->alpha_info, caps);
+  GST_INFO_OBJECT (self, "output: %" GST_PTR_FORMAT, caps);
+  return gst_video_info_from_caps (&self->output_info, caps)
+      && prepare_alpha (self);
 }
 
 static gboolean
@@ -458,13 +727,13 @@ gst_cascade_psp_refine_negotiate (GstAggregator * aggregator)
   GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
   GstPad *pad = GST_AGGREGATOR_SRC_PAD (aggregator);
 
-  gst_video_info_init (&self->alpha_info);
+  gst_video_info_init (&self->output_info);
   if (GST_AGGREGATOR_CLASS (gst_cascade_psp_refine_parent_class)->negotiate
       (aggregator))
     return TRUE;
 
-  // With the caps agreed, it is decide_allocation that failed and said so.
-  if (GST_VIDEO_INFO_FORMAT (&self->alpha_info) == GST_VIDEO_FORMAT_UNKNOWN
+  // With the caps agreed, it is memory that failed, and that has been said.
+  if (GST_VIDEO_INFO_FORMAT (&self->output_info) == GST_VIDEO_FORMAT_UNKNOWN
       && !GST_PAD_IS_FLUSHING (pad)) {
     g_autoptr (GstCaps) caps = gst_pad_peer_query_caps (pad, NULL);
 
@@ -472,7 +741,7 @@ gst_cascade_psp_refine_negotiate (GstAggregator * aggregator)
         ("Downstream does not take alpha masks like this video."),
         ("It takes %" GST_PTR_FORMAT, caps));
   }
-  gst_video_info_init (&self->alpha_info);
+  gst_video_info_init (&self->output_info);
   return FALSE;
 }
 
@@ -484,105 +753,24 @@ gst_cascade_psp_refine_propose_allocation (GstAggregator * aggregator,
   return TRUE;
 }
 
-typedef struct
-{
-  GstCaps *caps;
-  guint size, min, max;
-  GstAllocator *allocator;
-  GstAllocationParams params;
-  gboolean video_meta;
-} PoolConfig;
-
-static gboolean
-configure_pool (GstBufferPool * pool, const PoolConfig * want)
-{
-  GstStructure *config = gst_buffer_pool_get_config (pool);
-
-  gst_buffer_pool_config_set_params (config, want->caps, want->size, want->min,
-      want->max);
-  gst_buffer_pool_config_set_allocator (config, want->allocator, &want->params);
-  if (want->video_meta)
-    gst_buffer_pool_config_add_option (config,
-        GST_BUFFER_POOL_OPTION_VIDEO_META);
-  if (gst_buffer_pool_set_config (pool, config))
-    return TRUE;
-
-  // The pool made an offer of its own.
-  config = gst_buffer_pool_get_config (pool);
-  if (gst_buffer_pool_config_validate_params (config, want->caps, want->size,
-          want->min, want->max))
-    return gst_buffer_pool_set_config (pool, config);
-  gst_structure_free (config);
-  return FALSE;
-}
-
 static gboolean
 gst_cascade_psp_refine_decide_allocation (GstAggregator * aggregator,
     GstQuery * query)
 {
   GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
-  gboolean offered = gst_query_get_n_allocation_pools (query) > 0;
-  g_autoptr (GstBufferPool) pool = NULL;
-  g_autoptr (GstAllocator) allocator = NULL;
-  PoolConfig want = { 0 };
 
-  gst_query_parse_allocation (query, &want.caps, NULL);
-  gst_allocation_params_init (&want.params);
-  if (gst_query_get_n_allocation_params (query) > 0)
-    gst_query_parse_nth_allocation_param (query, 0, &allocator, &want.params);
-  if (offered)
-    gst_query_parse_nth_allocation_pool (query, 0, &pool, &want.size,
-        &want.min, &want.max);
-  want.allocator = allocator;
-  want.size = MAX (want.size, GST_VIDEO_INFO_SIZE (&self->alpha_info));
-  want.video_meta =
-      gst_query_find_allocation_meta (query, GST_VIDEO_META_API_TYPE, NULL);
-
-  if (!pool || !configure_pool (pool, &want)) {
-    g_clear_object (&pool);
-    pool = gst_video_buffer_pool_new ();
-    if (!configure_pool (pool, &want)) {
-      GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS,
-          ("Cannot set up memory for the alpha masks."),
-          ("%u bytes, %" GST_PTR_FORMAT, want.size, want.caps));
-      return FALSE;
-    }
-  }
-
-  if (offered)
-    gst_query_set_nth_allocation_pool (query, 0, pool, want.size, want.min,
-        want.max);
-  else
-    gst_query_add_allocation_pool (query, pool, want.size, want.min, want.max);
-  return TRUE;
+  if (gst_cascade_psp_decide_pool (query, &self->output_info))
+    return TRUE;
+  GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS,
+      ("Cannot set up memory for the output."), ("%" GST_PTR_FORMAT, query));
+  return FALSE;
 }
 
 /* Frames */
 
-// Metas that say something of the picture's time or content hold for the
-// alpha too. Those bound to the video's memory do not, and an overlay is
-// drawn on the video, not on its alpha.
-static gboolean
-copy_meta (GstBuffer * video, GstMeta ** meta, gpointer user_data)
-{
-  GstBuffer *alpha = user_data;
-  const GstMetaInfo *info = (*meta)->info;
-  GstMetaTransformCopy whole = {.region = FALSE,.offset = 0,.size = -1 };
-
-  if (!GST_META_FLAG_IS_SET (*meta, GST_META_FLAG_POOLED)
-      && !gst_meta_api_type_has_tag (info->api,
-          g_quark_from_static_string (GST_META_TAG_MEMORY_STR))
-      && info->api != GST_PARENT_BUFFER_META_API_TYPE
-      && info->api != GST_VIDEO_OVERLAY_COMPOSITION_META_API_TYPE
-      && info->transform_func)
-    info->transform_func (alpha, *meta, video, _gst_meta_transform_copy,
-        &whole);
-  return TRUE;
-}
-
 static GstFlowReturn
-gst_cascade_psp_refine_acquire_alpha (GstCascadePspRefine * self,
-    GstBuffer * video, GstBuffer ** alpha)
+gst_cascade_psp_refine_acquire (GstCascadePspRefine * self, GstBuffer * video,
+    GstBuffer ** output)
 {
   g_autoptr (GstBufferPool) pool =
       gst_aggregator_get_buffer_pool (GST_AGGREGATOR (self));
@@ -593,22 +781,18 @@ gst_cascade_psp_refine_acquire_alpha (GstCascadePspRefine * self,
   if (!gst_buffer_pool_is_active (pool)
       && !gst_buffer_pool_set_active (pool, TRUE)) {
     GST_ELEMENT_ERROR (self, RESOURCE, NO_SPACE_LEFT,
-        ("Cannot get memory for the alpha masks."),
+        ("Cannot get memory for the output."),
         ("activating %" GST_PTR_FORMAT, pool));
     return GST_FLOW_ERROR;
   }
-  flow = gst_buffer_pool_acquire_buffer (pool, alpha, NULL);
+  flow = gst_buffer_pool_acquire_buffer (pool, output, NULL);
   if (flow == GST_FLOW_ERROR)
     GST_ELEMENT_ERROR (self, RESOURCE, NO_SPACE_LEFT,
-        ("Cannot get memory for the alpha masks."),
+        ("Cannot get memory for the output."),
         ("acquiring a buffer of %" GST_PTR_FORMAT, pool));
-  if (flow != GST_FLOW_OK)
-    return flow;
-
-  gst_buffer_copy_into (*alpha, video,
-      GST_BUFFER_COPY_FLAGS | GST_BUFFER_COPY_TIMESTAMPS, 0, -1);
-  gst_buffer_foreach_meta (video, copy_meta, *alpha);
-  return GST_FLOW_OK;
+  if (flow == GST_FLOW_OK)
+    gst_cascade_psp_copy_description (video, *output, FALSE);
+  return flow;
 }
 
 static gboolean
@@ -619,141 +803,319 @@ gst_cascade_psp_refine_fail_map (GstCascadePspRefine * self, GstBuffer * buffer)
   return FALSE;
 }
 
+// A frame on its way through.
+typedef struct
+{
+  GstBuffer *video;
+  GstCascadePspSpan span;
+  GstCascadePspPolicy policy;
+  GstCascadePspDue due;
+  double budget_ms;             // for the refinement; 0: as long as it takes
+  GstCascadePspFrameReport report;
+} Job;
+
+// NONE: there is no clock.
+static GstClockTime
+get_running_time (GstCascadePspRefine * self)
+{
+  g_autoptr (GstClock) clock = gst_element_get_clock (GST_ELEMENT (self));
+  GstClockTime now, base_time = gst_element_get_base_time (GST_ELEMENT (self));
+
+  if (!clock)
+    return GST_CLOCK_TIME_NONE;
+  now = gst_clock_get_time (clock);
+  return now > base_time ? now - base_time : 0;
+}
+
 static void
-clear_alpha (const CpspAlphaView * alpha)
-{
-  gsize bytes = (gsize) alpha->width
-      * (alpha->format == CPSP_ALPHA_U16 ? sizeof (guint16) : 1);
-
-  for (guint y = 0; y < alpha->height; y++)
-    memset (alpha->data + y * alpha->stride_bytes, 0, bytes);
-}
-
-// Refines the mask in hand against VIDEO, into ALPHA.
-static gboolean
-gst_cascade_psp_refine_run (GstCascadePspRefine * self, GstBuffer * video,
-    const CpspSettings * settings, const CpspAlphaView * alpha,
-    GstClockTimeDiff mask_age)
-{
-  const GstCascadePspMaskTrack *masks = &self->masks;
-  GstVideoFrame mask_frame;
-  CpspImageView image;
-  CpspMaskView mask, own_mask;
-  CpspStats stats;
-  GError *error = NULL;
-  gboolean ok;
-
-  if (!gst_video_frame_map (&mask_frame, &masks->buffer_info, masks->buffer,
-          GST_MAP_READ))
-    return gst_cascade_psp_refine_fail_map (self, masks->buffer);
-  gst_cascade_psp_mask_view_init (&mask, &mask_frame,
-      GST_VIDEO_INFO_WIDTH (&masks->buffer_info),
-      GST_VIDEO_INFO_HEIGHT (&masks->buffer_info));
-
-  if (!gst_cascade_psp_frame_view_map (&self->view, video, &image,
-          &own_mask)) {
-    gst_video_frame_unmap (&mask_frame);
-    return gst_cascade_psp_refine_fail_map (self, video);
-  }
-
-  ok = cpsp_refiner_refine (self->refiner, settings,
-      &(CpspFrame) {.image = &image,.mask = &mask}, alpha, &stats, &error);
-
-  gst_cascade_psp_frame_view_unmap (&self->view);
-  gst_video_frame_unmap (&mask_frame);
-  if (!ok) {
-    POST_ENGINE_ERROR (self, error, "refining a frame");
-    return FALSE;
-  }
-
-  GST_LOG_OBJECT (self, "%u of %u crops, %.1f ms, mask age %" GST_STIME_FORMAT,
-      stats.crops_run, stats.crops_grid, stats.total_ms,
-      GST_STIME_ARGS (mask_age));
-  GST_OBJECT_LOCK (self);
-  self->report.last = stats;
-  self->report.mask_age = mask_age;
-  self->report.memory_bytes = cpsp_refiner_get_memory (self->refiner);
-  GST_OBJECT_UNLOCK (self);
-  return TRUE;
-}
-
-// Emits VIDEO's alpha: refined from the mask in hand, or empty.
-static GstFlowReturn
-gst_cascade_psp_refine_emit (GstCascadePspRefine * self, GstBuffer * video,
-    const GstCascadePspSpan * span, const CpspSettings * settings,
-    gboolean refine)
-{
-  g_autoptr (GstBuffer) alpha = NULL;
-  GstVideoFrame frame;
-  CpspAlphaView view;
-  GstFlowReturn flow;
-  gboolean ok = TRUE;
-
-  flow = gst_cascade_psp_refine_acquire_alpha (self, video, &alpha);
-  if (flow != GST_FLOW_OK)
-    return flow;
-
-  if (!gst_video_frame_map (&frame, &self->alpha_info, alpha, GST_MAP_WRITE)) {
-    gst_cascade_psp_refine_fail_map (self, alpha);
-    return GST_FLOW_ERROR;
-  }
-  view.width = GST_VIDEO_INFO_WIDTH (&self->alpha_info);
-  view.height = GST_VIDEO_INFO_HEIGHT (&self->alpha_info);
-  view.format = GST_VIDEO_INFO_FORMAT (&self->alpha_info) ==
-      GST_VIDEO_FORMAT_GRAY8 ? CPSP_ALPHA_U8 : CPSP_ALPHA_U16;
-  view.data = GST_VIDEO_FRAME_PLANE_DATA (&frame, 0);
-  view.stride_bytes = GST_VIDEO_FRAME_PLANE_STRIDE (&frame, 0);
-
-  if (refine)
-    ok = gst_cascade_psp_refine_run (self, video, settings, &view,
-        GST_CLOCK_DIFF (self->masks.span.start, span->start));
-  else
-    clear_alpha (&view);
-  gst_video_frame_unmap (&frame);
-  if (!ok)
-    return GST_FLOW_ERROR;
-
-  GST_OBJECT_LOCK (self);
-  self->report.frames++;
-  GST_OBJECT_UNLOCK (self);
-  return gst_aggregator_finish_buffer (GST_AGGREGATOR (self),
-      g_steal_pointer (&alpha));
-}
-
-// VIDEO, whose mask is the one in hand unless it is MISSING, leaves or not.
-static GstFlowReturn
-gst_cascade_psp_refine_process (GstCascadePspRefine * self, GstBuffer * video,
+init_job (GstCascadePspRefine * self, Job * job, GstBuffer * video,
     const GstCascadePspSpan * span, gboolean missing)
 {
+  GstClockTime latency =
+      gst_aggregator_get_latency (GST_AGGREGATOR (self));
   GstClockTime stream_time =
       gst_segment_to_stream_time (&self->video_pad->segment, GST_FORMAT_TIME,
       GST_BUFFER_PTS (video));
-  GstCascadePspRefineMissingMask policy;
-  CpspSettings settings;
-  gboolean refine = !missing;
+
+  memset (job, 0, sizeof (*job));
+  job->video = video;
+  job->span = *span;
+  job->report.missing = missing;
+  job->report.running_time = span->start;
+  job->report.stream_time = stream_time;
+  job->report.timestamp = GST_BUFFER_PTS (video);
+  job->report.duration = GST_BUFFER_DURATION (video);
+  job->report.live = GST_CLOCK_TIME_IS_VALID (latency);
 
   // A frame that starts before its segment has no stream time.
   if (GST_CLOCK_TIME_IS_VALID (stream_time))
     gst_object_sync_values (GST_OBJECT (self), stream_time);
-  GST_OBJECT_LOCK (self);
-  settings = self->settings;
-  policy = self->missing_mask;
-  GST_OBJECT_UNLOCK (self);
 
-  if (missing) {
+  job->due.start = span->start;
+  job->due.duration = GST_CLOCK_TIME_IS_VALID (span->end) ?
+      span->end - span->start : GST_CLOCK_TIME_NONE;
+  job->due.now = job->report.live ? get_running_time (self)
+      : GST_CLOCK_TIME_NONE;
+  job->due.latency = latency;
+  job->due.reserve = self->reserve;
+  GST_OBJECT_LOCK (self);
+  job->policy = self->policy;
+  job->due.deadline = get_deadline (self);
+  job->due.earliest = self->policy.qos ? self->earliest : GST_CLOCK_TIME_NONE;
+  GST_OBJECT_UNLOCK (self);
+}
+
+// What becomes of a frame that there is no time to refine.
+static GstCascadePspFate
+choose_without_refining (GstCascadePspRefine * self, const Job * job)
+{
+  if (job->policy.overload == GST_CASCADE_PSP_REFINE_OVERLOAD_DROP)
+    return GST_CASCADE_PSP_DROPPED;
+  if (self->alpha.refined
+      && job->span.start - self->alpha.start <= job->policy.max_mask_age)
+    return GST_CASCADE_PSP_REPEATED;
+  return GST_CASCADE_PSP_COARSE;
+}
+
+static void
+choose_fate (GstCascadePspRefine * self, Job * job)
+{
+  GstClockTimeDiff left, budget;
+
+  if (job->report.missing) {
     GST_DEBUG_OBJECT (self, "no mask for the frame at %" GST_TIME_FORMAT,
-        GST_TIME_ARGS (span->start));
-    switch (policy) {
+        GST_TIME_ARGS (job->span.start));
+    switch (job->policy.missing_mask) {
       case GST_CASCADE_PSP_REFINE_MISSING_MASK_REPEAT:
-        refine = self->masks.buffer != NULL;
-        break;
+        if (self->masks.buffer
+            && gst_cascade_psp_mask_track_get_distance (&self->masks,
+                &job->span) <= job->policy.max_mask_age)
+          break;
+        // fall through
       case GST_CASCADE_PSP_REFINE_MISSING_MASK_PASS:
-        break;
+        job->report.fate = GST_CASCADE_PSP_PASSED;
+        return;
       case GST_CASCADE_PSP_REFINE_MISSING_MASK_DROP:
-        return GST_FLOW_OK;
+        job->report.fate = GST_CASCADE_PSP_DROPPED;
+        return;
     }
   }
-  return gst_cascade_psp_refine_emit (self, video, span, &settings, refine);
+
+  left = gst_cascade_psp_due_get_left (&job->due);
+  budget = gst_cascade_psp_due_get_budget (&job->due, left);
+  if (gst_cascade_psp_pace_allows (&self->pace, job->span.start, left,
+          self->cost)) {
+    if (budget != GST_CASCADE_PSP_FOR_EVER
+        && job->policy.overload == GST_CASCADE_PSP_REFINE_OVERLOAD_DEGRADE)
+      job->budget_ms = MAX (budget, 1) / (double) GST_MSECOND;
+    job->report.fate = GST_CASCADE_PSP_REFINED;
+    return;
+  }
+  GST_DEBUG_OBJECT (self, "no time for the frame at %" GST_TIME_FORMAT ": %"
+      GST_STIME_FORMAT " left of %" GST_TIME_FORMAT,
+      GST_TIME_ARGS (job->span.start), GST_STIME_ARGS (left),
+      GST_TIME_ARGS (self->cost));
+  job->report.overloaded = TRUE;
+  job->report.fate = choose_without_refining (self, job);
+}
+
+static gboolean
+gst_cascade_psp_refine_run (GstCascadePspRefine * self, Job * job,
+    const CpspImageView * image, const CpspMaskView * mask)
+{
+  CpspStats *stats = &job->report.stats;
+  GstClockTime cost;
+  GError *error = NULL;
+
+  if (!cpsp_refiner_refine (self->refiner, &job->policy.settings,
+          &(CpspFrame) {.image = image,.mask = mask}, &self->alpha.view, stats,
+          &error)) {
+    POST_ENGINE_ERROR (self, error, "refining a frame");
+    return FALSE;
+  }
+  GST_LOG_OBJECT (self, "%u of %u crops, %.1f ms", stats->crops_run,
+      stats->crops_grid, stats->total_ms);
+  cost = (GstClockTime) (stats->total_ms * GST_MSECOND);
+  self->cost = self->cost > 0 ? (self->cost + cost) / 2 : cost;
+  self->alpha.start = job->span.start;
+  job->report.quality = 1;
+  return TRUE;
+}
+
+static void
+make_opaque (const CpspAlphaView * alpha)
+{
+  memset (alpha->data, 0xff, alpha->stride_bytes * alpha->height);
+}
+
+// Makes the frame's alpha of IMAGE and MASK.
+static gboolean
+draw_alpha (GstCascadePspRefine * self, Job * job, const CpspImageView * image,
+    const CpspMaskView * mask)
+{
+  self->alpha.refined = job->report.fate == GST_CASCADE_PSP_REFINED;
+  if (self->alpha.refined)
+    return gst_cascade_psp_refine_run (self, job, image, mask);
+  gst_cascade_psp_mask_view_draw (mask, job->policy.settings.mask_threshold,
+      &self->alpha.view);
+  return TRUE;
+}
+
+// Makes the frame's alpha, of the mask in hand or the video's own.
+static gboolean
+gst_cascade_psp_refine_make_alpha (GstCascadePspRefine * self, Job * job)
+{
+  const GstCascadePspMaskTrack *masks = &self->masks;
+  gboolean passed = job->report.fate == GST_CASCADE_PSP_PASSED;
+  GstVideoFrame mask_frame;
+  CpspImageView image;
+  CpspMaskView mask;
+  gboolean ok;
+
+  if (job->report.fate == GST_CASCADE_PSP_REPEATED)
+    return TRUE;
+  if (passed && !GST_VIDEO_INFO_HAS_ALPHA (&self->video_info)) {
+    self->alpha.refined = FALSE;
+    make_opaque (&self->alpha.view);
+    return TRUE;
+  }
+
+  if (!gst_cascade_psp_frame_view_map (&self->view, job->video, &image, &mask))
+    return gst_cascade_psp_refine_fail_map (self, job->video);
+  if (passed || !self->had_masks) {
+    ok = draw_alpha (self, job, &image, &mask);
+  } else {
+    ok = gst_video_frame_map (&mask_frame, &masks->buffer_info, masks->buffer,
+        GST_MAP_READ);
+    if (ok) {
+      gst_cascade_psp_mask_view_init (&mask, &mask_frame,
+          GST_VIDEO_INFO_WIDTH (&masks->buffer_info),
+          GST_VIDEO_INFO_HEIGHT (&masks->buffer_info));
+      job->report.mask_age = GST_CLOCK_DIFF (masks->span.start,
+          job->span.start);
+      ok = draw_alpha (self, job, &image, &mask);
+      gst_video_frame_unmap (&mask_frame);
+    } else {
+      gst_cascade_psp_refine_fail_map (self, masks->buffer);
+    }
+  }
+  gst_cascade_psp_frame_view_unmap (&self->view);
+  return ok;
+}
+
+static gboolean
+gst_cascade_psp_refine_write_output (GstCascadePspRefine * self,
+    GstBuffer * output)
+{
+  const CpspAlphaView *alpha = &self->alpha.view;
+  GstVideoFrame frame;
+
+  if (!gst_video_frame_map (&frame, &self->output_info, output, GST_MAP_WRITE))
+    return gst_cascade_psp_refine_fail_map (self, output);
+  for (guint y = 0; y < alpha->height; y++)
+    memcpy ((guint8 *) GST_VIDEO_FRAME_PLANE_DATA (&frame, 0)
+        + y * GST_VIDEO_FRAME_PLANE_STRIDE (&frame, 0),
+        alpha->data + y * alpha->stride_bytes, alpha->stride_bytes);
+  gst_video_frame_unmap (&frame);
+  return TRUE;
+}
+
+// The GAP event in the place of a frame. It says that data is missing if the
+// object is still there: then compositors show the last frame once more.
+static GstBuffer *
+make_gap (const Job * job)
+{
+  GstBuffer *gap = gst_buffer_new ();
+
+  GST_BUFFER_PTS (gap) = GST_BUFFER_PTS (job->video);
+  GST_BUFFER_DURATION (gap) = GST_BUFFER_DURATION (job->video);
+  GST_BUFFER_FLAG_SET (gap, GST_BUFFER_FLAG_GAP);
+  if (!job->report.missing)
+    gst_buffer_add_custom_meta (gap, MISSING_DATA_META);
+  return gap;
+}
+
+// A gap goes through the base class as an empty buffer, so that the events
+// that must come before it do; on the pad it turns into the event.
+static GstPadProbeReturn
+turn_gap_into_event (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
+{
+  GstBuffer *buffer = GST_PAD_PROBE_INFO_BUFFER (info);
+  GstEvent *gap;
+
+  if (!gst_cascade_psp_is_gap (buffer))
+    return GST_PAD_PROBE_OK;
+  gap = gst_event_new_gap (GST_BUFFER_PTS (buffer),
+      GST_BUFFER_DURATION (buffer));
+  if (gst_buffer_get_custom_meta (buffer, MISSING_DATA_META))
+    gst_event_set_gap_flags (gap, GST_GAP_FLAG_MISSING_DATA);
+  gst_pad_push_event (pad, gap);
+  return GST_PAD_PROBE_DROP;
+}
+
+static void
+gst_cascade_psp_refine_report (GstCascadePspRefine * self, Job * job)
+{
+  const GstCascadePspFrameReport *frame = &job->report;
+  GstCascadePspDue due = job->due;
+  GstClockTimeDiff left;
+  GstCascadePspReport report;
+
+  due.reserve = 0;
+  if (job->report.live)
+    due.now = get_running_time (self);
+  left = gst_cascade_psp_due_get_left (&due);
+  job->report.jitter = left == GST_CASCADE_PSP_FOR_EVER ? 0 : -left;
+
+  GST_OBJECT_LOCK (self);
+  gst_cascade_psp_report_add (&self->report, frame);
+  self->report.memory_bytes = cpsp_refiner_get_memory (self->refiner);
+  report = self->report;
+  GST_OBJECT_UNLOCK (self);
+
+  if (frame->overloaded || frame->jitter > 0)
+    gst_element_post_message (GST_ELEMENT (self),
+        gst_cascade_psp_report_make_qos (&report, GST_OBJECT (self)));
+  if (job->policy.post_messages)
+    gst_element_post_message (GST_ELEMENT (self),
+        gst_message_new_element (GST_OBJECT (self),
+            gst_cascade_psp_frame_report_to_structure (frame)));
+}
+
+// VIDEO, whose mask is the one in hand or its own alpha unless it is MISSING,
+// leaves as what it becomes.
+static GstFlowReturn
+gst_cascade_psp_refine_process (GstCascadePspRefine * self, GstBuffer * video,
+    const GstCascadePspSpan * span, gboolean missing)
+{
+  gint64 began_us = g_get_monotonic_time ();
+  g_autoptr (GstBuffer) output = NULL;
+  GstClockTime rest;
+  Job job;
+
+  init_job (self, &job, video, span, missing);
+  choose_fate (self, &job);
+
+  if (job.report.fate == GST_CASCADE_PSP_DROPPED) {
+    output = make_gap (&job);
+  } else {
+    GstFlowReturn flow;
+
+    if (!gst_cascade_psp_refine_make_alpha (self, &job))
+      return GST_FLOW_ERROR;
+    flow = gst_cascade_psp_refine_acquire (self, video, &output);
+    if (flow != GST_FLOW_OK)
+      return flow;
+    if (!gst_cascade_psp_refine_write_output (self, output))
+      return GST_FLOW_ERROR;
+    rest = (g_get_monotonic_time () - began_us) * GST_USECOND
+        - (GstClockTime) (job.report.stats.total_ms * GST_MSECOND);
+    self->reserve = (self->reserve + rest) / 2;
+  }
+
+  gst_cascade_psp_refine_report (self, &job);
+  return gst_aggregator_finish_buffer (GST_AGGREGATOR (self),
+      g_steal_pointer (&output));
 }
 
 static GstFlowReturn
@@ -765,6 +1127,17 @@ gst_cascade_psp_refine_fail_untimed (GstCascadePspRefine * self,
       ("Frames and masks are paired by time: buffers need timestamps and a "
           "TIME segment."));
   return GST_FLOW_ERROR;
+}
+
+static GstFlowReturn
+gst_cascade_psp_refine_fail_maskless (GstCascadePspRefine * self)
+{
+  GST_ELEMENT_ERROR (self, CORE, NEGOTIATION,
+      ("There is no coarse mask. Link one to the pad mask, or give the pad "
+          "sink video whose alpha is the mask."),
+      ("The pad mask was not requested, and the video, %s, has no alpha.",
+          GST_VIDEO_INFO_NAME (&self->video_info)));
+  return GST_FLOW_NOT_NEGOTIATED;
 }
 
 static GstFlowReturn
@@ -781,7 +1154,7 @@ gst_cascade_psp_refine_aggregate (GstAggregator * aggregator, gboolean timeout)
         : GST_AGGREGATOR_FLOW_NEED_DATA;
 
   // A timeout comes even if negotiation failed.
-  if (GST_VIDEO_INFO_FORMAT (&self->alpha_info) == GST_VIDEO_FORMAT_UNKNOWN)
+  if (GST_VIDEO_INFO_FORMAT (&self->output_info) == GST_VIDEO_FORMAT_UNKNOWN)
     return GST_PAD_IS_FLUSHING (GST_AGGREGATOR_SRC_PAD (self)) ?
         GST_FLOW_FLUSHING : GST_FLOW_NOT_NEGOTIATED;
 
@@ -800,10 +1173,17 @@ gst_cascade_psp_refine_aggregate (GstAggregator * aggregator, gboolean timeout)
 
   if (gst_cascade_psp_is_gap (video)) {
     gst_aggregator_pad_drop_buffer (self->video_pad);
-    return GST_FLOW_OK;
+    return gst_aggregator_finish_buffer (aggregator, g_steal_pointer (&video));
   }
 
-  state = gst_cascade_psp_mask_track_select (&self->masks, &span, timeout);
+  adopt_mask_pad (self);
+  if (self->had_masks)
+    state = gst_cascade_psp_mask_track_select (&self->masks, &span, timeout);
+  else if (GST_VIDEO_INFO_HAS_ALPHA (&self->video_info))
+    state = GST_CASCADE_PSP_MASK_PRESENT;
+  else
+    return gst_cascade_psp_refine_fail_maskless (self);
+
   if (state == GST_CASCADE_PSP_MASK_WAIT)
     return GST_AGGREGATOR_FLOW_NEED_DATA;
   if (state == GST_CASCADE_PSP_MASK_UNTIMED)
@@ -832,7 +1212,7 @@ gst_cascade_psp_refine_get_next_time (GstAggregator * aggregator)
     return gst_aggregator_pad_is_eos (self->video_pad) ? 0
         : GST_CLOCK_TIME_NONE;
   if (gst_cascade_psp_get_span (self->video_pad, video, &self->video_info,
-          &span) != GST_CASCADE_PSP_TIMED)
+          &span) != GST_CASCADE_PSP_TIMED || gst_cascade_psp_is_gap (video))
     return 0;
   return span.start;
 }
@@ -857,61 +1237,21 @@ gst_cascade_psp_refine_peek_next_sample (GstAggregator * aggregator,
 
 /* Properties */
 
-static GstStructure *
-gst_cascade_psp_refine_get_stats (GstCascadePspRefine * self)
-{
-  GstStructure *stats;
-
-  GST_OBJECT_LOCK (self);
-  stats = gst_structure_new ("application/x-cascadepsprefine-stats",
-      "frames", G_TYPE_UINT64, self->report.frames,
-      "global-ms", G_TYPE_DOUBLE, self->report.last.global_ms,
-      "local-ms", G_TYPE_DOUBLE, self->report.last.local_ms,
-      "finish-ms", G_TYPE_DOUBLE, self->report.last.finish_ms,
-      "total-ms", G_TYPE_DOUBLE, self->report.last.total_ms,
-      "crops-run", G_TYPE_UINT, self->report.last.crops_run,
-      "crops-grid", G_TYPE_UINT, self->report.last.crops_grid,
-      "mask-age", G_TYPE_INT64, self->report.mask_age,
-      "memory-bytes", G_TYPE_UINT64, (guint64) self->report.memory_bytes,
-      "device", G_TYPE_STRING, self->report.device,
-      "precision", G_TYPE_STRING, self->report.precision, NULL);
-  GST_OBJECT_UNLOCK (self);
-  return stats;
-}
-
 // While frames flow, a setting that cannot work is refused with a warning and
 // the old one stays: a slip must not end a broadcast. Before that, start says
 // so with an error.
 static void
-gst_cascade_psp_refine_change_settings (GstCascadePspRefine * self,
+gst_cascade_psp_refine_change_policy (GstCascadePspRefine * self,
     guint prop_id, const GValue * value)
 {
-  CpspSettings settings;
+  GstCascadePspPolicy policy;
   GError *error = NULL;
 
   GST_OBJECT_LOCK (self);
-  settings = self->settings;
-  switch (prop_id) {
-    case PROP_CROP_SIZE:
-      settings.crop_size = g_value_get_uint (value);
-      break;
-    case PROP_LOCAL_STEP:
-      settings.local_step = g_value_get_enum (value);
-      break;
-    case PROP_LOCAL_REGION:
-      settings.local_region = g_value_get_enum (value);
-      break;
-    case PROP_ENLARGE_SMALL:
-      settings.enlarge_small = g_value_get_boolean (value);
-      break;
-    case PROP_MASK_THRESHOLD:
-      settings.mask_threshold = g_value_get_double (value);
-      break;
-    default:
-      g_assert_not_reached ();
-  }
-  if (!self->started || cpsp_settings_check (&settings, &error))
-    self->settings = settings;
+  policy = self->policy;
+  gst_cascade_psp_policy_set (&policy, prop_id, value);
+  if (!self->started || cpsp_settings_check (&policy.settings, &error))
+    self->policy = policy;
   GST_OBJECT_UNLOCK (self);
 
   if (error) {
@@ -919,6 +1259,8 @@ gst_cascade_psp_refine_change_settings (GstCascadePspRefine * self,
         ("The old value stays."));
     g_error_free (error);
   }
+  if (prop_id == GST_CASCADE_PSP_PROP_PROCESSING_DEADLINE)
+    declare_latency (self);
 }
 
 static void
@@ -927,16 +1269,9 @@ gst_cascade_psp_refine_set_property (GObject * object, guint prop_id,
 {
   GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (object);
 
-  switch (prop_id) {
-    case PROP_CROP_SIZE:
-    case PROP_LOCAL_STEP:
-    case PROP_LOCAL_REGION:
-    case PROP_ENLARGE_SMALL:
-    case PROP_MASK_THRESHOLD:
-      gst_cascade_psp_refine_change_settings (self, prop_id, value);
-      return;
-    default:
-      break;
+  if (prop_id < GST_CASCADE_PSP_N_PROPS) {
+    gst_cascade_psp_refine_change_policy (self, prop_id, value);
+    return;
   }
 
   GST_OBJECT_LOCK (self);
@@ -957,9 +1292,6 @@ gst_cascade_psp_refine_set_property (GObject * object, guint prop_id,
     case PROP_THREADS:
       self->params.threads = g_value_get_uint (value);
       break;
-    case PROP_MISSING_MASK:
-      self->missing_mask = g_value_get_enum (value);
-      break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, prop_id, pspec);
       break;
@@ -972,11 +1304,6 @@ gst_cascade_psp_refine_get_property (GObject * object, guint prop_id,
     GValue * value, GParamSpec * pspec)
 {
   GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (object);
-
-  if (prop_id == PROP_STATS) {
-    g_value_take_boxed (value, gst_cascade_psp_refine_get_stats (self));
-    return;
-  }
 
   GST_OBJECT_LOCK (self);
   switch (prop_id) {
@@ -995,26 +1322,15 @@ gst_cascade_psp_refine_get_property (GObject * object, guint prop_id,
     case PROP_THREADS:
       g_value_set_uint (value, self->params.threads);
       break;
-    case PROP_CROP_SIZE:
-      g_value_set_uint (value, self->settings.crop_size);
-      break;
-    case PROP_LOCAL_STEP:
-      g_value_set_enum (value, self->settings.local_step);
-      break;
-    case PROP_LOCAL_REGION:
-      g_value_set_enum (value, self->settings.local_region);
-      break;
-    case PROP_ENLARGE_SMALL:
-      g_value_set_boolean (value, self->settings.enlarge_small);
-      break;
-    case PROP_MASK_THRESHOLD:
-      g_value_set_double (value, self->settings.mask_threshold);
-      break;
-    case PROP_MISSING_MASK:
-      g_value_set_enum (value, self->missing_mask);
+    case PROP_STATS:
+      g_value_take_boxed (value,
+          gst_cascade_psp_report_to_structure (&self->report));
       break;
     default:
-      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, prop_id, pspec);
+      if (prop_id < GST_CASCADE_PSP_N_PROPS)
+        gst_cascade_psp_policy_get (&self->policy, prop_id, value);
+      else
+        G_OBJECT_WARN_INVALID_PROPERTY_ID (object, prop_id, pspec);
       break;
   }
   GST_OBJECT_UNLOCK (self);
@@ -1022,12 +1338,12 @@ gst_cascade_psp_refine_get_property (GObject * object, guint prop_id,
 
 #define READY_FLAGS \
   (G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | GST_PARAM_MUTABLE_READY)
-#define PLAYING_FLAGS \
-  (G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | GST_PARAM_MUTABLE_PLAYING)
 
 static void
 install_properties (GObjectClass * object_class)
 {
+  gst_cascade_psp_policy_install (object_class);
+
   /**
    * GstCascadePspRefine:model-location:
    *
@@ -1096,103 +1412,18 @@ install_properties (GObjectClass * object_class)
           0, MAX_THREADS, DEFAULT_THREADS, READY_FLAGS));
 
   /**
-   * GstCascadePspRefine:crop-size:
-   *
-   * The long side of the frame in the Global step and the side of a crop in
-   * the Local step: the paper's L. Larger shows the network more context and
-   * costs time and memory with its square. Values below 96 cannot work: then
-   * the element does not start, or, while it runs, posts a warning and keeps
-   * the old value.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (object_class, PROP_CROP_SIZE,
-      g_param_spec_uint ("crop-size", "Crop size",
-          "Long side of the Global step, side of a Local crop, in pixels "
-          "(at least " G_STRINGIFY (CPSP_CROP_SIZE_MIN) ")",
-          1, CPSP_CROP_SIZE_MAX, CPSP_CROP_SIZE_DEFAULT, PLAYING_FLAGS));
-
-  /**
-   * GstCascadePspRefine:local-step:
-   *
-   * When the Local step follows the Global step. It brings detail that is lost
-   * when the frame is scaled to #GstCascadePspRefine:crop-size, and takes most
-   * of the time on large frames. With `never` every frame takes the same time.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (object_class, PROP_LOCAL_STEP,
-      g_param_spec_enum ("local-step", "Local step", "When the Local step runs",
-          GST_TYPE_CASCADE_PSP_REFINE_LOCAL_STEP, DEFAULT_LOCAL_STEP,
-          PLAYING_FLAGS));
-
-  /**
-   * GstCascadePspRefine:local-region:
-   *
-   * Which crops the Local step refines. `boundary` covers every uncertain
-   * boundary with few crops; `reference` is slower and does what the published
-   * code does, to the pixel.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (object_class, PROP_LOCAL_REGION,
-      g_param_spec_enum ("local-region", "Local region",
-          "Which crops of the frame the Local step refines",
-          GST_TYPE_CASCADE_PSP_REFINE_LOCAL_REGION, DEFAULT_LOCAL_REGION,
-          PLAYING_FLAGS));
-
-  /**
-   * GstCascadePspRefine:enlarge-small:
-   *
-   * Whether a frame smaller than #GstCascadePspRefine:crop-size is enlarged to
-   * it for the Global step, as the released package does. %FALSE is faster and
-   * what the paper describes.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (object_class, PROP_ENLARGE_SMALL,
-      g_param_spec_boolean ("enlarge-small", "Enlarge small",
-          "Enlarge frames smaller than crop-size for the Global step",
-          DEFAULT_ENLARGE_SMALL, PLAYING_FLAGS));
-
-  /**
-   * GstCascadePspRefine:mask-threshold:
-   *
-   * A mask value above it, of 0 to 1, is foreground. The mask is cut there
-   * before it is refined: a soft mask's shades make no other difference.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (object_class, PROP_MASK_THRESHOLD,
-      g_param_spec_double ("mask-threshold", "Mask threshold",
-          "A mask value above it, of 0 to 1, is foreground",
-          0, MAX_MASK_THRESHOLD, DEFAULT_MASK_THRESHOLD,
-          PLAYING_FLAGS | GST_PARAM_CONTROLLABLE));
-
-  /**
-   * GstCascadePspRefine:missing-mask:
-   *
-   * What becomes of a frame without a mask. `repeat` refines the last mask
-   * against the new frame: right for a short loss and a slow segmentation, and
-   * wrong once the object has moved away from it. `pass` and `repeat` keep
-   * one alpha for each frame; `drop` does not, which puts elements that count
-   * on it (alphacombine) out of step. Nothing takes the place of a dropped
-   * frame, not even a GAP event.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (object_class, PROP_MISSING_MASK,
-      g_param_spec_enum ("missing-mask", "Missing mask",
-          "What becomes of a frame without a mask",
-          GST_TYPE_CASCADE_PSP_REFINE_MISSING_MASK, DEFAULT_MISSING_MASK,
-          PLAYING_FLAGS));
-
-  /**
    * GstCascadePspRefine:stats:
    *
    * What the element has done since it started:
    *
-   * - `frames` (#guint64): alpha masks emitted
+   * - `frames` (#guint64): frames since start, each of which is one of
+   *   `refined`, `repeated` (the alpha of an earlier one), `coarse` (the mask
+   *   as it is), `passed` (opaque or with an alpha of its own), `dropped` (a
+   *   GAP event in its place)
+   * - `degraded` (#guint64): how many of the refined ones lack something
+   * - `late` (#guint64): frames that left later than the latency declared
+   * - `missing-masks` (#guint64): frames that had no mask of their own
+   * - `latency` (#guint64): own latency declared, nanoseconds
    * - `global-ms`, `local-ms`, `finish-ms`, `total-ms` (#gdouble):
    *   milliseconds that the last refined frame took, by step
    * - `crops-run`, `crops-grid` (#guint): Local crops of that frame, and how
@@ -1209,30 +1440,12 @@ install_properties (GObjectClass * object_class)
           "What the element has done since it started", GST_TYPE_STRUCTURE,
           G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
 
+
   gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_BACKEND, 0);
   gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_PRECISION, 0);
-  gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_LOCAL_STEP, 0);
-  gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_LOCAL_REGION, 0);
-  gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_MISSING_MASK, 0);
 }
 
 /* Object */
-
-static GstAggregatorPad *
-add_sink_pad (GstCascadePspRefine * self,
-    GstStaticPadTemplate * static_template)
-{
-  g_autoptr (GstPadTemplate) template =
-      gst_static_pad_template_get (static_template);
-  GstPad *pad = g_object_new (GST_TYPE_AGGREGATOR_PAD,
-      "name", static_template->name_template, "direction", GST_PAD_SINK,
-      "template", template, NULL);
-
-  // Caps may leave out what the template says of interlacing.
-  GST_PAD_SET_ACCEPT_INTERSECT (pad);
-  gst_element_add_pad (GST_ELEMENT (self), pad);
-  return GST_AGGREGATOR_PAD (pad);
-}
 
 static void
 gst_cascade_psp_refine_init (GstCascadePspRefine * self)
@@ -1241,20 +1454,22 @@ gst_cascade_psp_refine_init (GstCascadePspRefine * self)
   self->params.precision = DEFAULT_PRECISION;
   self->params.threads = DEFAULT_THREADS;
   self->params.device_id = DEFAULT_DEVICE_ID;
-  self->settings.crop_size = CPSP_CROP_SIZE_DEFAULT;
-  self->settings.local_step = DEFAULT_LOCAL_STEP;
-  self->settings.local_region = DEFAULT_LOCAL_REGION;
-  self->settings.enlarge_small = DEFAULT_ENLARGE_SMALL;
-  self->settings.mask_threshold = DEFAULT_MASK_THRESHOLD;
-  self->missing_mask = DEFAULT_MISSING_MASK;
+  gst_cascade_psp_policy_init (&self->policy);
+  self->frame_duration = GST_CLOCK_TIME_NONE;
+  self->earliest = GST_CLOCK_TIME_NONE;
 
   gst_video_info_init (&self->video_info);
-  gst_video_info_init (&self->alpha_info);
+  gst_video_info_init (&self->output_info);
   gst_cascade_psp_frame_view_init (&self->view);
 
-  self->video_pad = add_sink_pad (self, &sink_template);
-  gst_cascade_psp_mask_track_init (&self->masks,
-      add_sink_pad (self, &mask_template));
+  gst_cascade_psp_mask_track_init (&self->masks);
+  gst_cascade_psp_pace_init (&self->pace);
+
+  self->video_pad = make_sink_pad (gst_element_class_get_pad_template
+      (GST_ELEMENT_GET_CLASS (self), "sink"));
+  gst_element_add_pad (GST_ELEMENT (self), GST_PAD (self->video_pad));
+  gst_pad_add_probe (GST_AGGREGATOR_SRC_PAD (self), GST_PAD_PROBE_TYPE_BUFFER,
+      turn_gap_into_event, NULL, NULL);
 }
 
 static void
@@ -1278,6 +1493,8 @@ gst_cascade_psp_refine_class_init (GstCascadePspRefineClass * klass)
   object_class->finalize = gst_cascade_psp_refine_finalize;
   install_properties (object_class);
 
+  element_class->release_pad =
+      GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_release_pad);
   gst_element_class_set_static_metadata (element_class,
       "CascadePSP mask refinement", "Filter/Effect/Video",
       "Turns a video's coarse mask into a fine alpha mask",
@@ -1292,8 +1509,14 @@ gst_cascade_psp_refine_class_init (GstCascadePspRefineClass * klass)
   aggregator_class->start = GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_start);
   aggregator_class->stop = GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_stop);
   aggregator_class->flush = GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_flush);
+  aggregator_class->create_new_pad =
+      GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_create_new_pad);
   aggregator_class->sink_event =
       GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_sink_event);
+  aggregator_class->sink_query =
+      GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_sink_query);
+  aggregator_class->src_event =
+      GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_src_event);
   aggregator_class->src_query =
       GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_src_query);
   aggregator_class->update_src_caps =

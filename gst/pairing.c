@@ -49,12 +49,18 @@ gst_cascade_psp_is_gap (GstBuffer * buffer)
 }
 
 void
-gst_cascade_psp_mask_track_init (GstCascadePspMaskTrack * track,
-    GstAggregatorPad * pad)
+gst_cascade_psp_mask_track_init (GstCascadePspMaskTrack * track)
 {
   memset (track, 0, sizeof (*track));
-  track->pad = pad;
   gst_video_info_init (&track->info);
+}
+
+void
+gst_cascade_psp_mask_track_set_pad (GstCascadePspMaskTrack * track,
+    GstAggregatorPad * pad)
+{
+  if (gst_object_replace ((GstObject **) & track->pad, GST_OBJECT (pad)))
+    gst_video_info_init (&track->info);
 }
 
 void
@@ -95,11 +101,21 @@ lasts_beyond (const GstCascadePspSpan * span, GstClockTime time)
   return GST_CLOCK_TIME_IS_VALID (span->end) && span->end > time;
 }
 
+// Never if the frame's end is unknown.
+static gboolean
+starts_within (const GstCascadePspSpan * span, const GstCascadePspSpan * frame)
+{
+  return GST_CLOCK_TIME_IS_VALID (frame->end) && span->start > frame->start
+      && span->start < frame->end;
+}
+
 static gboolean
 is_in_force (const GstCascadePspMaskTrack * track,
     const GstCascadePspSpan * frame)
 {
-  return track->buffer && track->span.end > frame->start;
+  return track->buffer && track->span.end > frame->start
+      && (track->span.start <= frame->start || starts_within (&track->span,
+          frame));
 }
 
 static gboolean
@@ -108,6 +124,16 @@ is_nearer (const GstCascadePspSpan * mask, const GstCascadePspSpan * other,
 {
   return ABS (GST_CLOCK_DIFF (frame->start, mask->start))
       < ABS (GST_CLOCK_DIFF (frame->start, other->start));
+}
+
+// Whether MASK, which starts after FRAME does, is the one to have in hand.
+static gboolean
+is_wanted (const GstCascadePspMaskTrack * track, const GstCascadePspSpan * mask,
+    const GstCascadePspSpan * frame)
+{
+  if (!starts_within (mask, frame))
+    return !track->buffer;
+  return !is_in_force (track, frame) || is_nearer (mask, &track->span, frame);
 }
 
 GstCascadePspMaskState
@@ -119,7 +145,7 @@ gst_cascade_psp_mask_track_select (GstCascadePspMaskTrack * track,
   GstClockTime middle = frame->start + length / 2;
   gboolean decided = FALSE;
 
-  while (!decided) {
+  while (track->pad && !decided) {
     g_autoptr (GstBuffer) mask = gst_aggregator_pad_peek_buffer (track->pad);
     GstCascadePspSpan span;
 
@@ -142,9 +168,7 @@ gst_cascade_psp_mask_track_select (GstCascadePspMaskTrack * track,
     }
 
     if (span.start > frame->start) {
-      if (has_end && span.start < frame->end && !gst_cascade_psp_is_gap (mask)
-          && (!is_in_force (track, frame)
-              || is_nearer (&span, &track->span, frame)))
+      if (!gst_cascade_psp_is_gap (mask) && is_wanted (track, &span, frame))
         take_mask (track, mask, &span);
       break;
     }
@@ -165,4 +189,14 @@ gst_cascade_psp_mask_track_select (GstCascadePspMaskTrack * track,
 
   return is_in_force (track, frame) ? GST_CASCADE_PSP_MASK_PRESENT
       : GST_CASCADE_PSP_MASK_MISSING;
+}
+
+GstClockTime
+gst_cascade_psp_mask_track_get_distance (const GstCascadePspMaskTrack * track,
+    const GstCascadePspSpan * frame)
+{
+  if (is_in_force (track, frame))
+    return 0;
+  return track->span.start > frame->start ? track->span.start - frame->start
+      : frame->start - track->span.end;
 }

@@ -39,13 +39,13 @@ typedef enum
 {
   GST_CASCADE_PSP_MASK_WAIT,    // a later mask could be this frame's
   GST_CASCADE_PSP_MASK_PRESENT, // track->buffer is the frame's mask
-  GST_CASCADE_PSP_MASK_MISSING, // none: track->buffer is the last one or NULL
+  GST_CASCADE_PSP_MASK_MISSING, // none: track->buffer is another one or NULL
   GST_CASCADE_PSP_MASK_UNTIMED, // a mask without a timestamp: an error
 } GstCascadePspMaskState;
 
 typedef struct
 {
-  GstAggregatorPad *pad;
+  GstAggregatorPad *pad;        // a reference; NULL: no masks come
   GstVideoInfo info;            // of masks to come, from the pad's caps
   GstBuffer *buffer;            // the mask in hand, NULL: none yet
   GstVideoInfo buffer_info;     // its caps: the pad's may have changed since
@@ -53,7 +53,9 @@ typedef struct
   gboolean ended;               // by a gap
 } GstCascadePspMaskTrack;
 
-void gst_cascade_psp_mask_track_init (GstCascadePspMaskTrack * track,
+void gst_cascade_psp_mask_track_init (GstCascadePspMaskTrack * track);
+// From where masks come from now on: PAD (nullable). The mask in hand stays.
+void gst_cascade_psp_mask_track_set_pad (GstCascadePspMaskTrack * track,
     GstAggregatorPad * pad);
 // Forgets the mask in hand.
 void gst_cascade_psp_mask_track_clear (GstCascadePspMaskTrack * track);
@@ -63,11 +65,18 @@ void gst_cascade_psp_mask_track_clear (GstCascadePspMaskTrack * track);
 //   unknown; a gap ends it, one for lost data extends it;
 // - of the mask in force when the frame starts and the first one that starts
 //   within the frame, the frame's is the one whose start is nearer. Nothing
-//   is known to start within a frame whose end is unknown.
+//   is known to start within a frame whose end is unknown;
+// - before the first mask, that one is in hand if it is known, but missing.
 // WAIT is returned only if the answer can still change and FINAL is FALSE.
 // Calls must come with rising FRAME starts; the same one may come again.
 GstCascadePspMaskState
 gst_cascade_psp_mask_track_select (GstCascadePspMaskTrack * track,
     const GstCascadePspSpan * frame, gboolean final);
+
+// For how long the mask in hand has not been in force when FRAME starts, or
+// will not be; 0: it is.
+GstClockTime
+gst_cascade_psp_mask_track_get_distance (const GstCascadePspMaskTrack * track,
+    const GstCascadePspSpan * frame);
 
 G_END_DECLS

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "deadline.h"
+
+#define PATIENCE_MIN (1 * GST_SECOND)
+#define PATIENCE_MAX (64 * GST_SECOND)
+
+GstClockTimeDiff
+gst_cascade_psp_due_get_left (const GstCascadePspDue * due)
+{
+  GstClockTimeDiff left = GST_CASCADE_PSP_FOR_EVER;
+
+  if (GST_CLOCK_TIME_IS_VALID (due->now))
+    left = GST_CLOCK_DIFF (due->now + due->reserve,
+        due->start + due->latency + due->deadline);
+  if (GST_CLOCK_TIME_IS_VALID (due->earliest) && due->start < due->earliest)
+    left = MIN (left, GST_CLOCK_DIFF (due->earliest, due->start));
+  return left;
+}
+
+GstClockTimeDiff
+gst_cascade_psp_due_get_budget (const GstCascadePspDue * due,
+    GstClockTimeDiff left)
+{
+  GstClockTimeDiff budget = due->deadline;
+
+  if (left == GST_CASCADE_PSP_FOR_EVER)
+    return left;
+  if (GST_CLOCK_TIME_IS_VALID (due->duration))
+    budget = MIN (budget, GST_CLOCK_DIFF (due->reserve, due->duration));
+  return CLAMP (budget, 0, MAX (left, 0));
+}
+
+void
+gst_cascade_psp_pace_init (GstCascadePspPace * pace)
+{
+  pace->since = GST_CLOCK_TIME_NONE;
+  pace->patience = PATIENCE_MIN;
+}
+
+gboolean
+gst_cascade_psp_pace_allows (GstCascadePspPace * pace, GstClockTime start,
+    GstClockTimeDiff left, GstClockTime cost)
+{
+  if (left > 0 && (GstClockTime) left >= cost) {
+    pace->since = start;
+    pace->patience = PATIENCE_MIN;
+    return TRUE;
+  }
+  if (!GST_CLOCK_TIME_IS_VALID (pace->since))
+    pace->since = start;
+  if (start < pace->since + pace->patience)
+    return FALSE;
+  pace->since = start;
+  pace->patience = MIN (2 * pace->patience, PATIENCE_MAX);
+  return TRUE;
+}
+
+GstClockTime
+gst_cascade_psp_get_earliest (GstClockTime timestamp, GstClockTimeDiff diff,
+    GstClockTime duration, gboolean live)
+{
+  if (!GST_CLOCK_TIME_IS_VALID (timestamp))
+    return GST_CLOCK_TIME_NONE;
+  // What is late by DIFF now is not in time soon unless frames are skipped
+  // until it is; live, the clock skips them.
+  if (diff > 0 && !live) {
+    diff *= 2;
+    if (GST_CLOCK_TIME_IS_VALID (duration))
+      diff += duration;
+  }
+  return diff < 0 && (GstClockTime) -diff > timestamp ? 0 : timestamp + diff;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Whether there is time to refine a frame, and how much. Arithmetic on times
+ * in nanoseconds only: no clock is read here.
+ */
+#pragma once
+
+#include <gst/gst.h>
+
+G_BEGIN_DECLS
+
+// Times without end, and times that nobody counts.
+#define GST_CASCADE_PSP_FOR_EVER G_MAXINT64
+
+// By when a frame must have left.
+typedef struct
+{
+  GstClockTime start;           // the frame's, running time
+  GstClockTime duration;        // the frame's; NONE: unknown
+  GstClockTime now;             // running time; NONE: not live
+  GstClockTime latency;         // upstream's, and the wait for a mask
+  GstClockTime deadline;        // for the refinement
+  GstClockTime reserve;         // what the rest of the work takes
+  GstClockTime earliest;        // downstream takes nothing that starts before
+                                // it in time; NONE: it takes everything
+} GstCascadePspDue;
+
+// The time that is left for the refinement of this frame; below 0: none, for
+// so long. GST_CASCADE_PSP_FOR_EVER: nothing waits for the frame.
+GstClockTimeDiff gst_cascade_psp_due_get_left (const GstCascadePspDue * due);
+
+// The time that each frame's refinement may take of LEFT for the following
+// ones to be in time too.
+GstClockTimeDiff gst_cascade_psp_due_get_budget (const GstCascadePspDue * due,
+    GstClockTimeDiff left);
+
+// Lets a frame be refined once in a while although there is no time, so that
+// nothing freezes for ever, and what a refinement takes is found out again
+// after a bad moment. Each such attempt waits twice as long as the one before.
+typedef struct
+{
+  GstClockTime since;           // running time of the last refinement; NONE
+  GstClockTime patience;
+} GstCascadePspPace;
+
+void gst_cascade_psp_pace_init (GstCascadePspPace * pace);
+
+// Whether to refine the frame that starts at START, with LEFT for it, if that
+// takes COST (0: not known).
+gboolean gst_cascade_psp_pace_allows (GstCascadePspPace * pace,
+    GstClockTime start, GstClockTimeDiff left, GstClockTime cost);
+
+// From when on frames are in time after downstream's QoS event: one that was
+// shown at TIMESTAMP came DIFF too late (below 0: too early).
+GstClockTime gst_cascade_psp_get_earliest (GstClockTime timestamp,
+    GstClockTimeDiff diff, GstClockTime duration, gboolean live);
+
+G_END_DECLS

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "policy.h"
+
+#define DEFAULT_LOCAL_STEP CPSP_LOCAL_STEP_AUTO
+#define DEFAULT_LOCAL_REGION CPSP_LOCAL_REGION_BOUNDARY
+#define DEFAULT_ENLARGE_SMALL FALSE
+#define DEFAULT_MASK_THRESHOLD 0.5
+#define DEFAULT_MISSING_MASK GST_CASCADE_PSP_REFINE_MISSING_MASK_REPEAT
+#define DEFAULT_MAX_MASK_AGE (1 * GST_SECOND)
+#define DEFAULT_PROCESSING_DEADLINE GST_CLOCK_TIME_NONE
+#define DEFAULT_OVERLOAD GST_CASCADE_PSP_REFINE_OVERLOAD_DEGRADE
+#define DEFAULT_QOS TRUE
+#define DEFAULT_POST_MESSAGES FALSE
+#define MAX_MASK_THRESHOLD 0.999
+
+#define FLAGS \
+  (G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | GST_PARAM_MUTABLE_PLAYING)
+
+void
+gst_cascade_psp_policy_init (GstCascadePspPolicy * policy)
+{
+  policy->settings.crop_size = CPSP_CROP_SIZE_DEFAULT;
+  policy->settings.local_step = DEFAULT_LOCAL_STEP;
+  policy->settings.local_region = DEFAULT_LOCAL_REGION;
+  policy->settings.enlarge_small = DEFAULT_ENLARGE_SMALL;
+  policy->settings.mask_threshold = DEFAULT_MASK_THRESHOLD;
+  policy->missing_mask = DEFAULT_MISSING_MASK;
+  policy->max_mask_age = DEFAULT_MAX_MASK_AGE;
+  policy->processing_deadline = DEFAULT_PROCESSING_DEADLINE;
+  policy->overload = DEFAULT_OVERLOAD;
+  policy->qos = DEFAULT_QOS;
+  policy->post_messages = DEFAULT_POST_MESSAGES;
+}
+
+void
+gst_cascade_psp_policy_set (GstCascadePspPolicy * policy, guint prop_id,
+    const GValue * value)
+{
+  switch (prop_id) {
+    case GST_CASCADE_PSP_PROP_CROP_SIZE:
+      policy->settings.crop_size = g_value_get_uint (value);
+      break;
+    case GST_CASCADE_PSP_PROP_LOCAL_STEP:
+      policy->settings.local_step = g_value_get_enum (value);
+      break;
+    case GST_CASCADE_PSP_PROP_LOCAL_REGION:
+      policy->settings.local_region = g_value_get_enum (value);
+      break;
+    case GST_CASCADE_PSP_PROP_ENLARGE_SMALL:
+      policy->settings.enlarge_small = g_value_get_boolean (value);
+      break;
+    case GST_CASCADE_PSP_PROP_MASK_THRESHOLD:
+      policy->settings.mask_threshold = g_value_get_double (value);
+      break;
+    case GST_CASCADE_PSP_PROP_MISSING_MASK:
+      policy->missing_mask = g_value_get_enum (value);
+      break;
+    case GST_CASCADE_PSP_PROP_MAX_MASK_AGE:
+      policy->max_mask_age = g_value_get_uint64 (value);
+      break;
+    case GST_CASCADE_PSP_PROP_PROCESSING_DEADLINE:
+      policy->processing_deadline = g_value_get_uint64 (value);
+      break;
+    case GST_CASCADE_PSP_PROP_OVERLOAD:
+      policy->overload = g_value_get_enum (value);
+      break;
+    case GST_CASCADE_PSP_PROP_QOS:
+      policy->qos = g_value_get_boolean (value);
+      break;
+    case GST_CASCADE_PSP_PROP_POST_MESSAGES:
+      policy->post_messages = g_value_get_boolean (value);
+      break;
+  }
+}
+
+void
+gst_cascade_psp_policy_get (const GstCascadePspPolicy * policy, guint prop_id,
+    GValue * value)
+{
+  switch (prop_id) {
+    case GST_CASCADE_PSP_PROP_CROP_SIZE:
+      g_value_set_uint (value, policy->settings.crop_size);
+      break;
+    case GST_CASCADE_PSP_PROP_LOCAL_STEP:
+      g_value_set_enum (value, policy->settings.local_step);
+      break;
+    case GST_CASCADE_PSP_PROP_LOCAL_REGION:
+      g_value_set_enum (value, policy->settings.local_region);
+      break;
+    case GST_CASCADE_PSP_PROP_ENLARGE_SMALL:
+      g_value_set_boolean (value, policy->settings.enlarge_small);
+      break;
+    case GST_CASCADE_PSP_PROP_MASK_THRESHOLD:
+      g_value_set_double (value, policy->settings.mask_threshold);
+      break;
+    case GST_CASCADE_PSP_PROP_MISSING_MASK:
+      g_value_set_enum (value, policy->missing_mask);
+      break;
+    case GST_CASCADE_PSP_PROP_MAX_MASK_AGE:
+      g_value_set_uint64 (value, policy->max_mask_age);
+      break;
+    case GST_CASCADE_PSP_PROP_PROCESSING_DEADLINE:
+      g_value_set_uint64 (value, policy->processing_deadline);
+      break;
+    case GST_CASCADE_PSP_PROP_OVERLOAD:
+      g_value_set_enum (value, policy->overload);
+      break;
+    case GST_CASCADE_PSP_PROP_QOS:
+      g_value_set_boolean (value, policy->qos);
+      break;
+    case GST_CASCADE_PSP_PROP_POST_MESSAGES:
+      g_value_set_boolean (value, policy->post_messages);
+      break;
+  }
+}
+
+void
+gst_cascade_psp_policy_install (GObjectClass * object_class)
+{
+  /**
+   * GstCascadePspRefine:crop-size:
+   *
+   * The long side of the frame in the Global step and the side of a crop in
+   * the Local step: the paper's L. Larger shows the network more context and
+   * costs time and memory with its square. Values below 96 cannot work: then
+   * the element does not start, or, while it runs, posts a warning and keeps
+   * the old value.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class, GST_CASCADE_PSP_PROP_CROP_SIZE,
+      g_param_spec_uint ("crop-size", "Crop size",
+          "Long side of the Global step, side of a Local crop, in pixels "
+          "(at least " G_STRINGIFY (CPSP_CROP_SIZE_MIN) ")",
+          1, CPSP_CROP_SIZE_MAX, CPSP_CROP_SIZE_DEFAULT, FLAGS));
+
+  /**
+   * GstCascadePspRefine:local-step:
+   *
+   * When the Local step follows the Global step. It brings detail that is lost
+   * when the frame is scaled to #GstCascadePspRefine:crop-size, and takes most
+   * of the time on large frames. With `never` every frame takes the same time.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_LOCAL_STEP,
+      g_param_spec_enum ("local-step", "Local step", "When the Local step runs",
+          GST_TYPE_CASCADE_PSP_REFINE_LOCAL_STEP, DEFAULT_LOCAL_STEP,
+          FLAGS));
+
+  /**
+   * GstCascadePspRefine:local-region:
+   *
+   * Which crops the Local step refines. `boundary` covers every uncertain
+   * boundary with few crops; `reference` is slower and does what the published
+   * code does, to the pixel.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_LOCAL_REGION,
+      g_param_spec_enum ("local-region", "Local region",
+          "Which crops of the frame the Local step refines",
+          GST_TYPE_CASCADE_PSP_REFINE_LOCAL_REGION, DEFAULT_LOCAL_REGION,
+          FLAGS));
+
+  /**
+   * GstCascadePspRefine:enlarge-small:
+   *
+   * Whether a frame smaller than #GstCascadePspRefine:crop-size is enlarged to
+   * it for the Global step, as the released package does. %FALSE is faster and
+   * what the paper describes.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_ENLARGE_SMALL,
+      g_param_spec_boolean ("enlarge-small", "Enlarge small",
+          "Enlarge frames smaller than crop-size for the Global step",
+          DEFAULT_ENLARGE_SMALL, FLAGS));
+
+  /**
+   * GstCascadePspRefine:mask-threshold:
+   *
+   * A mask value above it, of 0 to 1, is foreground. The mask is cut there
+   * before it is refined: a soft mask's shades make no other difference.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_MASK_THRESHOLD,
+      g_param_spec_double ("mask-threshold", "Mask threshold",
+          "A mask value above it, of 0 to 1, is foreground",
+          0, MAX_MASK_THRESHOLD, DEFAULT_MASK_THRESHOLD,
+          FLAGS | GST_PARAM_CONTROLLABLE));
+
+  /**
+   * GstCascadePspRefine:missing-mask:
+   *
+   * What becomes of a frame without a mask. `repeat` refines the last mask
+   * against the new frame: right for a short loss and a slow segmentation, and
+   * wrong once the object has moved away from it, so that it ends after
+   * #GstCascadePspRefine:max-mask-age; a frame before the first mask takes that
+   * one if it is already known and as near. What `repeat` cannot serve passes,
+   * as with `pass`: whole, in front of whatever is behind it. No policy shows
+   * an object as absent that nobody said is.
+   *
+   * `repeat` and `pass` keep one alpha for each frame. So does `drop` for those
+   * who count GAP events, as alphacombine does; it shows the last alpha
+   * once more then, but fails if the first frame of all is a GAP. A compositor
+   * shows nothing of the frame.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_MISSING_MASK,
+      g_param_spec_enum ("missing-mask", "Missing mask",
+          "What becomes of a frame without a mask",
+          GST_TYPE_CASCADE_PSP_REFINE_MISSING_MASK, DEFAULT_MISSING_MASK,
+          FLAGS));
+
+  /**
+   * GstCascadePspRefine:max-mask-age:
+   *
+   * For how long, in nanoseconds, a mask serves beyond its own time when
+   * #GstCascadePspRefine:missing-mask is `repeat`, and an alpha beyond its
+   * frame when #GstCascadePspRefine:overload repeats it. The largest value: for
+   * ever.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_MAX_MASK_AGE,
+      g_param_spec_uint64 ("max-mask-age", "Maximum mask age",
+          "For how long a mask or an alpha is repeated, in nanoseconds "
+          "(largest value: for ever)", 0, G_MAXUINT64, DEFAULT_MAX_MASK_AGE,
+          FLAGS));
+
+  /**
+   * GstCascadePspRefine:processing-deadline:
+   *
+   * How long the refinement of a frame may take in a live pipeline, in
+   * nanoseconds; the largest value: one frame duration. The element declares it
+   * as latency, however long frames really take. A longer one gives slack for
+   * single frames that take longer; the mean cannot exceed the frame
+   * duration. What does not fit is up to #GstCascadePspRefine:overload. Where
+   * nothing is live a refinement takes as long as it takes.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_PROCESSING_DEADLINE,
+      g_param_spec_uint64 ("processing-deadline", "Processing deadline",
+          "How long a refinement may take in a live pipeline, in nanoseconds "
+          "(largest value: one frame duration)", 0, G_MAXUINT64,
+          DEFAULT_PROCESSING_DEADLINE, FLAGS));
+
+  /**
+   * GstCascadePspRefine:overload:
+   *
+   * What becomes of a frame that there is no time to refine: in a live
+   * pipeline because of #GstCascadePspRefine:processing-deadline, in any one
+   * because of #GstCascadePspRefine:qos. Each such frame posts a QoS message.
+   * An alpha is repeated for at most #GstCascadePspRefine:max-mask-age, and
+   * only over frames of its size; then the coarse mask leaves as it is. Once in
+   * a while a frame is refined although there is no time.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class, GST_CASCADE_PSP_PROP_OVERLOAD,
+      g_param_spec_enum ("overload", "Overload",
+          "What becomes of a frame that there is no time to refine",
+          GST_TYPE_CASCADE_PSP_REFINE_OVERLOAD, DEFAULT_OVERLOAD,
+          FLAGS));
+
+  /**
+   * GstCascadePspRefine:qos:
+   *
+   * Whether frames that would come too late downstream, as its QoS events tell,
+   * are not refined.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class, GST_CASCADE_PSP_PROP_QOS,
+      g_param_spec_boolean ("qos", "QoS",
+          "Do not refine frames that come too late downstream", DEFAULT_QOS,
+          FLAGS));
+
+  /**
+   * GstCascadePspRefine:post-messages:
+   *
+   * Whether each frame posts an element message on the bus, a structure named
+   * `cascadepsprefine`: `timestamp`, `stream-time`, `running-time`, `duration`;
+   * `fate`, what became of it, one of the counters' names of
+   * #GstCascadePspRefine:stats; `missing-mask`; `overloaded`, whether there was
+   * not enough time for all of it; `quality` from 0 (not refined) to 1 (nothing
+   * left out); `jitter`, nanoseconds that it left too late; and of its
+   * refinement what #GstCascadePspRefine:stats has of the last one.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_POST_MESSAGES,
+      g_param_spec_boolean ("post-messages", "Post messages",
+          "Post an element message for each frame", DEFAULT_POST_MESSAGES,
+          FLAGS));
+
+
+  gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_LOCAL_STEP, 0);
+  gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_LOCAL_REGION, 0);
+  gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_MISSING_MASK, 0);
+  gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_OVERLOAD, 0);
+}
