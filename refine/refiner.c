@@ -33,7 +33,8 @@ typedef struct
   CpspPlane *p1, *p4;           // the last Local step has none
   CpspPlane *sum1, *sum4, *weight;      // Local
   CpspTilePlan tiles;           // Local
-  GArray *last;                 // Local: of CpspTile, those last run
+  CpspMemory last;              // Local: n_last CpspTile, those last run
+  guint n_last;
 } Level;
 
 struct _CpspRefiner
@@ -56,8 +57,9 @@ struct _CpspRefiner
 
   CpspBudget budget;
   CpspWork work;                // of a frame of the prepared size
-  GArray *regions;              // of CpspRect: of the frame, scaled to a level
-  GArray *crops;                // of CpspCropReport: of the last frame
+  CpspMemory regions;           // CpspRect: of the frame, scaled to a level
+  CpspMemory crops;             // n_crops CpspCropReport: of the last frame
+  guint n_crops;
 };
 
 // What is known of a frame on its way.
@@ -139,17 +141,11 @@ choose_type (CpspRefiner * refiner, CpspPrecision precision, GError ** error)
 }
 
 CpspRefiner *
-cpsp_refiner_new (const CpspModel * model, const CpspRefinerParams * params,
+cpsp_refiner_new (CpspModel * model, const CpspRefinerParams * params,
     GError ** error)
 {
   CpspRefiner *refiner = g_new0 (CpspRefiner, 1);
 
-  for (guint i = 0; i < MAX_LOCALS; i++) {
-    cpsp_tile_plan_init (&refiner->locals[i].tiles);
-    refiner->locals[i].last = g_array_new (FALSE, FALSE, sizeof (CpspTile));
-  }
-  refiner->regions = g_array_new (FALSE, FALSE, sizeof (CpspRect));
-  refiner->crops = g_array_new (FALSE, FALSE, sizeof (CpspCropReport));
   if (!open_device (refiner, params, error) ||
       !choose_type (refiner, params->precision, error) ||
       !(refiner->network = cpsp_network_new (model, error))) {
@@ -181,8 +177,8 @@ clear_level (CpspRefiner * refiner, Level * level)
   clear_plane (refiner, &level->sum1);
   clear_plane (refiner, &level->sum4);
   clear_plane (refiner, &level->weight);
-  if (level->last)
-    g_array_set_size (level->last, 0);
+  cpsp_tile_plan_forget (&level->tiles);
+  level->n_last = 0;
 }
 
 static void
@@ -195,7 +191,7 @@ unprepare (CpspRefiner * refiner)
   refiner->n_globals = refiner->n_locals = 0;
   refiner->budgeted = FALSE;
   refiner->width = 0;
-  g_array_set_size (refiner->crops, 0);
+  refiner->n_crops = 0;
 }
 
 void
@@ -204,10 +200,10 @@ cpsp_refiner_free (CpspRefiner * refiner)
   unprepare (refiner);
   for (guint i = 0; i < MAX_LOCALS; i++) {
     cpsp_tile_plan_clear (&refiner->locals[i].tiles);
-    g_array_unref (refiner->locals[i].last);
+    cpsp_memory_clear (&refiner->locals[i].last);
   }
-  g_array_unref (refiner->regions);
-  g_array_unref (refiner->crops);
+  cpsp_memory_clear (&refiner->regions);
+  cpsp_memory_clear (&refiner->crops);
   if (refiner->device)
     refiner->backend->close (refiner->device);
   if (refiner->network)
@@ -377,18 +373,24 @@ scale_region (const CpspRefiner * refiner, const Level * level,
   return (CpspRect) { left, top, right - left, bottom - top };
 }
 
-// FRAME's regions, scaled to LEVEL; OBJECT in their place if it has none.
-static GArray *
-scale_regions (CpspRefiner * refiner, const Level * level, const Job * job)
+// The frame's regions, scaled to LEVEL; its object in their place if it has
+// none. NULL: no memory.
+static const CpspRect *
+scale_regions (CpspRefiner * refiner, const Level * level, const Job * job,
+    guint * n, GError ** error)
 {
   const CpspFrame *frame = job->frame;
-  guint n = frame->regions ? frame->n_regions : 1;
+  CpspRect *scaled;
 
-  g_array_set_size (refiner->regions, n);
-  for (guint i = 0; i < n; i++)
-    g_array_index (refiner->regions, CpspRect, i) = scale_region (refiner,
-        level, frame->regions ? &frame->regions[i] : &job->object);
-  return refiner->regions;
+  *n = frame->regions ? frame->n_regions : 1;
+  if (!cpsp_memory_reserve (&refiner->regions, MAX (*n, 1), sizeof (CpspRect),
+          "regions", error))
+    return NULL;
+  scaled = refiner->regions.data;
+  for (guint i = 0; i < *n; i++)
+    scaled[i] = scale_region (refiner, level,
+        frame->regions ? &frame->regions[i] : &job->object);
+  return scaled;
 }
 
 // The I-th Local step's coarser result.
@@ -403,31 +405,36 @@ plan_tiles (CpspRefiner * refiner, Level * level, const Level * coarser,
     const Job * job, GError ** error)
 {
   const CpspSettings *settings = &refiner->settings;
+  CpspTilePlan *tiles = &level->tiles;
   const float *p1 = refiner->backend->plane_map (coarser->p1, error);
-  const GArray *regions = scale_regions (refiner, level, job);
-  const CpspRect *rects = (const CpspRect *) (gpointer) regions->data;
+  const CpspRect *regions;
+  guint n_regions;
 
-  if (!p1)
+  if (!p1 || !(regions = scale_regions (refiner, level, job, &n_regions,
+              error)))
     return FALSE;
   if (settings->local_region == CPSP_LOCAL_REGION_BOUNDARY) {
-    cpsp_tile_plan_boundary (&level->tiles, level->width, level->height,
-        settings->crop_size, p1, coarser->width, coarser->height, rects,
-        regions->len);
+    if (!cpsp_tile_plan_boundary (tiles, level->width, level->height,
+            settings->crop_size, p1, coarser->width, coarser->height, regions,
+            n_regions, error))
+      return FALSE;
   } else {
-    cpsp_tile_plan_grid (&level->tiles, level->width, level->height,
-        settings->crop_size);
-    cpsp_tile_plan_keep_mixed (&level->tiles, p1, coarser->width,
-        coarser->height, CPSP_RESIZE_BILINEAR);
+    if (!cpsp_tile_plan_grid (tiles, level->width, level->height,
+            settings->crop_size, error) ||
+        !cpsp_tile_plan_keep_mixed (tiles, p1, coarser->width,
+            coarser->height, CPSP_RESIZE_BILINEAR, error))
+      return FALSE;
     if (job->frame->regions)
-      cpsp_tile_plan_keep_regions (&level->tiles, rects, regions->len);
+      cpsp_tile_plan_keep_regions (tiles, regions, n_regions);
   }
   if (job->frame->budget_ms > 0)
-    cpsp_tile_plan_rank (&level->tiles, p1, coarser->width, coarser->height,
-        (const CpspTile *) (gpointer) level->last->data, level->last->len);
+    cpsp_tile_plan_rank (tiles, p1, coarser->width, coarser->height,
+        level->last.data, level->n_last);
   return TRUE;
 }
 
-// Plans once, so that the plans of frames find their memory.
+// Plans once, so that the plans of frames find their memory, and makes room
+// for what is told of as many tiles as there may be.
 static gboolean
 prepare_tiles (CpspRefiner * refiner, GError ** error)
 {
@@ -435,15 +442,26 @@ prepare_tiles (CpspRefiner * refiner, GError ** error)
   const Job job = {
     .frame = &frame,.object = {0, 0, refiner->width, refiner->height}
   };
+  gsize n = 0;
 
+  for (guint i = 0; i < refiner->n_locals; i++) {
+    Level *level = &refiner->locals[i];
+    gsize n_level;
+
+    if (!plan_tiles (refiner, level, get_coarser (refiner, i), &job, error))
+      return FALSE;
+    cpsp_tile_plan_forget (&level->tiles);
+    n_level = level->tiles.memory.bytes / sizeof (CpspTile);
+    if (!cpsp_memory_reserve (&level->last, n_level, sizeof (CpspTile),
+            "crops of the last frame", error))
+      return FALSE;
+    n += n_level;
+  }
   refiner->crops_grid = refiner->n_locals == 0 ? 0 :
       cpsp_tile_grid_count (refiner->width, refiner->height,
       refiner->settings.crop_size);
-  for (guint i = 0; i < refiner->n_locals; i++)
-    if (!plan_tiles (refiner, &refiner->locals[i], get_coarser (refiner, i),
-            &job, error))
-      return FALSE;
-  return TRUE;
+  return cpsp_memory_reserve (&refiner->crops, n, sizeof (CpspCropReport),
+      "crops", error);
 }
 
 static gboolean
@@ -761,8 +779,7 @@ run_tiles (CpspRefiner * refiner, Level * level, const Level * coarser,
   const CpspBackend *backend = refiner->backend;
 
   for (guint i = 0; i < n; i++) {
-    const CpspTile *tile = &g_array_index (level->tiles.tiles, CpspTile,
-        first + i);
+    const CpspTile *tile = &level->tiles.tiles[first + i];
 
     level->crop.x = tile->x;
     level->crop.y = tile->y;
@@ -816,13 +833,15 @@ static void
 report_tiles (CpspRefiner * refiner, Level * level, guint n_run, Job * job)
 {
   const CpspTilePlan *tiles = &level->tiles;
-  guint n = tiles->tiles->len;
+  CpspCropReport *crops = refiner->crops.data;
+  guint n = tiles->n_tiles;
 
   for (guint i = 0; i < n; i++) {
-    const CpspTile *tile = &g_array_index (tiles->tiles, CpspTile, i);
+    const CpspTile *tile = &tiles->tiles[i];
     guint64 x = (guint64) tile->x * refiner->width / level->width;
     guint64 y = (guint64) tile->y * refiner->height / level->height;
-    CpspCropReport report = {
+
+    crops[refiner->n_crops++] = (CpspCropReport) {
       .area = {
         x, y,
         (guint64) (tile->x + tiles->width) * refiner->width / level->width - x,
@@ -831,11 +850,10 @@ report_tiles (CpspRefiner * refiner, Level * level, guint n_run, Job * job)
       },
       .run = i < n_run,
     };
-
-    g_array_append_val (refiner->crops, report);
   }
-  g_array_set_size (level->last, 0);
-  g_array_append_vals (level->last, tiles->tiles->data, n_run);
+  if (n_run > 0)
+    memcpy (level->last.data, tiles->tiles, n_run * sizeof (CpspTile));
+  level->n_last = n_run;
   job->stats->crops_planned += n;
   job->stats->crops_run += n_run;
   job->stats->crops_skipped += n - n_run;
@@ -847,7 +865,7 @@ run_level (CpspRefiner * refiner, Level * level, const Level * coarser,
     Job * job, GError ** error)
 {
   const CpspBackend *backend = refiner->backend;
-  guint n = level->tiles.tiles->len, n_tiles = 0, n_before = job->n_crop_runs;
+  guint n = level->tiles.n_tiles, n_tiles = 0, n_before = job->n_crop_runs;
   gint64 begun;
 
   if (!backend->synchronise (refiner->device, error))
@@ -1040,7 +1058,7 @@ cpsp_refiner_refine (CpspRefiner * refiner, const CpspSettings * settings,
       !cpsp_refiner_prepare (refiner, settings, image->width, image->height,
           frame->budget_ms > 0, error))
     return FALSE;
-  g_array_set_size (refiner->crops, 0);
+  refiner->n_crops = 0;
   job.begun = g_get_monotonic_time ();
   job.stats->crops_grid = refiner->crops_grid;
   bounds = mask_bounds (mask, settings->mask_threshold, &uniform);
@@ -1071,6 +1089,6 @@ cpsp_refiner_get_cheapest_ms (const CpspRefiner * refiner)
 const CpspCropReport *
 cpsp_refiner_get_crops (const CpspRefiner * refiner, guint * n)
 {
-  *n = refiner->crops->len;
-  return (const CpspCropReport *) (gpointer) refiner->crops->data;
+  *n = refiner->n_crops;
+  return refiner->crops.data;
 }

@@ -111,9 +111,10 @@ typedef struct
 typedef struct _CpspRefiner CpspRefiner;
 
 // Opens a device and prepares the network. PARAMS need only live until the
-// call returns; MODEL is not kept. NULL and an error (DEVICE, NO_MEMORY,
-// ARGUMENT) on failure. One refiner belongs to one thread at a time.
-CpspRefiner *cpsp_refiner_new (const CpspModel * model,
+// call returns; MODEL is referenced. Refiners of one model share its weights.
+// NULL and an error (DEVICE, NO_MEMORY, ARGUMENT) on failure. One refiner
+// belongs to one thread at a time.
+CpspRefiner *cpsp_refiner_new (CpspModel * model,
     const CpspRefinerParams * params, GError ** error);
 void cpsp_refiner_free (CpspRefiner * refiner);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (CpspRefiner, cpsp_refiner_free)

@@ -81,7 +81,7 @@ typedef struct
   Bitmap sides[4];              // marks, mirrored, transposed, both
   Bitmap level[DEPTH];
   guint32 *score;
-  Spot *best, *other;           // capacity: the lattice
+  Spot *best, *other, *kept;    // capacity: the lattice
   guint n_lattice;
   guint *near;                  // tiles, in reduce
   guint *first_cell, *last_cell;        // of a column of P1, NEAR included
@@ -89,17 +89,6 @@ typedef struct
   guint64 *row;                 // marks that a row of P1 makes
   gint64 budget;
 } Work;
-
-static gpointer
-ensure_scratch (CpspTilePlan * plan, gsize bytes)
-{
-  if (plan->scratch_bytes < bytes) {
-    g_free (plan->scratch);
-    plan->scratch = g_malloc (bytes);
-    plan->scratch_bytes = bytes;
-  }
-  return plan->scratch;
-}
 
 // Hands out the next n_bytes of memory that starts at BASE. BASE 0: counts
 // only.
@@ -112,33 +101,79 @@ take (guintptr base, gsize * used, gsize n_bytes)
   return base ? (gpointer) (base + at) : NULL;
 }
 
-static void
+// A plan of at most MAX tiles, none yet.
+static gboolean
 start_plan (CpspTilePlan * plan, guint width, guint height, guint crop_size,
-    guint ramp)
+    guint ramp, gsize max, GError ** error)
 {
   plan->frame_width = width;
   plan->frame_height = height;
   plan->width = MIN (crop_size, width);
   plan->height = MIN (crop_size, height);
   plan->ramp = ramp;
-  g_array_set_size (plan->tiles, 0);
+  plan->n_tiles = 0;
+  if (!cpsp_memory_reserve (&plan->memory, max, sizeof (CpspTile),
+          "a plan of crops", error))
+    return FALSE;
+  plan->tiles = plan->memory.data;
+  return TRUE;
 }
 
-void
-cpsp_tile_plan_init (CpspTilePlan * plan)
+static gboolean
+reserve_scratch (CpspTilePlan * plan, gsize bytes, guintptr * base,
+    GError ** error)
 {
-  *plan = (CpspTilePlan) {
-    .tiles = g_array_new (FALSE, FALSE, sizeof (CpspTile)),
-  };
+  if (!cpsp_memory_reserve (&plan->scratch, bytes, 1, "planning crops",
+          error))
+    return FALSE;
+  *base = (guintptr) plan->scratch.data;
+  return TRUE;
 }
 
 void
 cpsp_tile_plan_clear (CpspTilePlan * plan)
 {
-  if (plan->tiles)
-    g_array_unref (plan->tiles);
-  g_free (plan->scratch);
+  cpsp_memory_clear (&plan->memory);
+  cpsp_memory_clear (&plan->scratch);
   *plan = (CpspTilePlan) { 0 };
+}
+
+void
+cpsp_tile_plan_forget (CpspTilePlan * plan)
+{
+  plan->n_tiles = 0;
+}
+
+typedef gint (*Compare) (const CpspTile * one, const CpspTile * other);
+
+static void
+sift (CpspTile * tiles, guint i, guint n, Compare compare)
+{
+  const CpspTile moved = tiles[i];
+
+  for (guint child; (child = 2 * i + 1) < n; i = child) {
+    if (child + 1 < n && compare (&tiles[child], &tiles[child + 1]) < 0)
+      child++;
+    if (compare (&moved, &tiles[child]) >= 0)
+      break;
+    tiles[i] = tiles[child];
+  }
+  tiles[i] = moved;
+}
+
+// A heap: the libraries' sorts allocate.
+static void
+sort (CpspTile * tiles, guint n, Compare compare)
+{
+  for (guint i = n / 2; i-- > 0;)
+    sift (tiles, i, n, compare);
+  while (n > 1) {
+    const CpspTile last = tiles[0];
+
+    tiles[0] = tiles[--n];
+    tiles[n] = last;
+    sift (tiles, 0, n, compare);
+  }
 }
 
 /* The published grid */
@@ -172,16 +207,19 @@ cpsp_tile_grid_count (guint width, guint height, guint crop_size)
       count_grid_starts (height, crop_size);
 }
 
-void
+gboolean
 cpsp_tile_plan_grid (CpspTilePlan * plan, guint width, guint height,
-    guint crop_size)
+    guint crop_size, GError ** error)
 {
   CpspTile tile = { 0 };
 
-  start_plan (plan, width, height, crop_size, 0);
+  if (!start_plan (plan, width, height, crop_size, 0,
+          cpsp_tile_grid_count (width, height, crop_size), error))
+    return FALSE;
   for (guint i = 0; get_grid_start (width, crop_size, i, &tile.x); i++)
     for (guint j = 0; get_grid_start (height, crop_size, j, &tile.y); j++)
-      g_array_append_val (plan->tiles, tile);
+      plan->tiles[plan->n_tiles++] = tile;
+  return TRUE;
 }
 
 static gboolean
@@ -201,16 +239,16 @@ cpsp_tile_plan_keep_regions (CpspTilePlan * plan, const CpspRect * regions,
 {
   guint n = 0;
 
-  for (guint i = 0; i < plan->tiles->len; i++) {
-    const CpspTile tile = g_array_index (plan->tiles, CpspTile, i);
+  for (guint i = 0; i < plan->n_tiles; i++) {
+    const CpspTile tile = plan->tiles[i];
     gboolean keep = FALSE;
 
     for (guint j = 0; j < n_regions && !keep; j++)
       keep = meets (plan, &tile, &regions[j]);
     if (keep)
-      g_array_index (plan->tiles, CpspTile, n++) = tile;
+      plan->tiles[n++] = tile;
   }
-  g_array_set_size (plan->tiles, n);
+  plan->n_tiles = n;
 }
 
 // Where pixel I of N lies between two pixels of a side of N_SRC: as the
@@ -234,21 +272,21 @@ get_taps (guint i, guint n, guint n_src, CpspResize resize, guint * first,
 // and summed up downwards; a tile's share is the difference between what its
 // columns hold at its bottom and at its top. Between four pixels of P1 on the
 // same side of 0.5 there is nothing to interpolate.
-void
+gboolean
 cpsp_tile_plan_keep_mixed (CpspTilePlan * plan, const float *p1,
-    guint p1_width, guint p1_height, CpspResize resize)
+    guint p1_width, guint p1_height, CpspResize resize, GError ** error)
 {
   const guint width = plan->frame_width, height = plan->frame_height;
-  const guint n_tiles = plan->tiles->len;
-  CpspTile *tiles = (CpspTile *) (gpointer) plan->tiles->data;
+  const guint n_tiles = plan->n_tiles;
+  CpspTile *tiles = plan->tiles;
   gsize bytes = 0;
   guint *column = NULL, *edge = NULL, *sum = NULL, *pure = NULL;
   guint *first = NULL, *run = NULL, *mixed = NULL;
   guint *below = NULL, *order = NULL, *share = NULL;
   float *weight = NULL;
 
-  if (n_tiles == 0 || p1_width == 0 || p1_height == 0)
-    return;
+  if (n_tiles == 0)
+    return TRUE;
   for (guintptr base = 0;;) {
     bytes = 0;
     // The column of a pixel, the columns' first pixels, sums.
@@ -268,7 +306,10 @@ cpsp_tile_plan_keep_mixed (CpspTilePlan * plan, const float *p1,
     share = take (base, &bytes, n_tiles * sizeof *share);
     if (base)
       break;
-    base = (guintptr) ensure_scratch (plan, bytes);
+    if (!reserve_scratch (plan, bytes, &base, error)) {
+      plan->n_tiles = 0;
+      return FALSE;
+    }
   }
 
   memset (column, 0, (width + 1) * sizeof *column);
@@ -395,7 +436,8 @@ cpsp_tile_plan_keep_mixed (CpspTilePlan * plan, const float *p1,
     if (mean >= 0.1f && mean <= 0.9f)
       tiles[n_kept++] = tiles[i];
   }
-  g_array_set_size (plan->tiles, n_kept);
+  plan->n_tiles = n_kept;
+  return TRUE;
 }
 
 /* Bitmaps */
@@ -979,13 +1021,14 @@ centre (const Axis * axis, guint start, guint end)
   return get_reach (axis, (guint) position);
 }
 
+// Moves the tiles from FIRST on.
 static void
-slide (Work * work, Spot * spots, guint n)
+slide (Work * work, Spot * spots, guint first, guint n)
 {
   work->budget = SLIDE_BUDGET;
   // The second time, the neighbours have moved.
   for (guint pass = 0; pass < 2; pass++)
-    for (guint i = 0; i < n && work->budget >= 0; i++) {
+    for (guint i = first; i < n && work->budget >= 0; i++) {
       Box box = get_exclusive (work, spots, n, &i, 1);
 
       if (!shrink_box (&work->level[0], &box))
@@ -1046,15 +1089,14 @@ lay_out (Work * work, guint p1_width, guintptr base)
   work->row = take (base, &bytes, work->marks.words * sizeof *work->row);
   work->best = take (base, &bytes, work->n_lattice * sizeof (Spot));
   work->other = take (base, &bytes, work->n_lattice * sizeof (Spot));
+  work->kept = take (base, &bytes, work->n_lattice * sizeof (Spot));
   work->near = take (base, &bytes, work->n_lattice * sizeof *work->near);
   return bytes;
 }
 
 static gint
-compare_tiles (gconstpointer a, gconstpointer b)
+compare_tiles (const CpspTile * one, const CpspTile * other)
 {
-  const CpspTile *one = a, *other = b;
-
   if (one->y != other->y)
     return one->y < other->y ? -1 : 1;
   return one->x < other->x ? -1 : one->x > other->x;
@@ -1077,6 +1119,18 @@ clip_region (const CpspRect * region, guint width, guint height,
   return TRUE;
 }
 
+static gboolean
+has_marks (const Bitmap * map, const Box * box)
+{
+  guint64 any = 0;
+
+  for (guint y = box->y0; y < box->y1; y++)
+    for (guint w = box->x0 / 64; w * 64 < box->x1; w++)
+      any |= map->bits[(gsize) y * map->words + w]
+          & get_bits_mask (w * 64, box->x0, box->x1);
+  return any != 0;
+}
+
 // The lattice's tiles that have marks.
 static guint
 fill_lattice (Work * work, Spot * spots)
@@ -1086,14 +1140,9 @@ fill_lattice (Work * work, Spot * spots)
   for (guint j = 0; j < work->y.n; j = work->y.forward[j].end)
     for (guint i = 0; i < work->x.n; i = work->x.forward[i].end) {
       const Spot spot = { work->x.forward[i], work->y.forward[j] };
-      Box box = get_box (&spot);
-      gboolean any = FALSE;
+      const Box box = get_box (&spot);
 
-      for (guint y = box.y0; y < box.y1; y++)
-        for (guint w = box.x0 / 64; w * 64 < box.x1; w++)
-          any |= (work->marks.bits[(gsize) y * work->marks.words + w]
-              & get_bits_mask (w * 64, box.x0, box.x1)) != 0;
-      if (any)
+      if (has_marks (&work->marks, &box))
         spots[n++] = spot;
     }
   return n;
@@ -1124,10 +1173,92 @@ find_cover (Work * work)
   return n > apart ? reduce (work, work->best, n) : n;
 }
 
-void
+// Drops those of the *N tiles KEPT that cover nothing more than the ones
+// before them. What none covers is left in work->sides[0]; FALSE: nothing.
+static gboolean
+drop_idle (Work * work, Spot * kept, guint * n)
+{
+  const Bitmap *left = &work->sides[0];
+  const Box all = { 0, 0, work->x.n, work->y.n };
+  guint n_kept = 0;
+
+  copy_box (left, &work->marks, &all);
+  for (guint i = 0; i < *n; i++) {
+    const Box box = get_box (&kept[i]);
+
+    if (has_marks (left, &box)) {
+      clear_box (left, &box);
+      kept[n_kept++] = kept[i];
+    }
+  }
+  *n = n_kept;
+  return has_marks (left, &all);
+}
+
+// In place of the N tiles of work->best, the N_KEPT ones of work->kept, with
+// new ones for what they do not cover, if that takes no more. Returns how
+// many are in work->best then; the first *N_OLD of them have not moved.
+static guint
+keep_tiles (Work * work, guint n, guint n_kept, guint * n_old)
+{
+  guint n_new = 0;
+
+  *n_old = 0;
+  if (drop_idle (work, work->kept, &n_kept)) {
+    if (n_kept >= n)
+      return n;
+    n_new = sweep (work, 0, 0, work->other, n - n_kept);
+  }
+  if (n_kept + n_new > n)
+    return n;
+  memcpy (work->best, work->kept, n_kept * sizeof *work->best);
+  memcpy (work->best + n_kept, work->other, n_new * sizeof *work->best);
+  *n_old = n_kept;
+  return n_kept + n_new;
+}
+
+// Gives WORK all its memory. How many tiles there may be depends on its axes,
+// which therefore come first.
+static gboolean
+reserve_work (CpspTilePlan * plan, Work * work, guint p1_width,
+    GError ** error)
+{
+  for (gboolean known = FALSE;; known = TRUE) {
+    const gsize bytes = lay_out (work, p1_width, 0);
+    guintptr base;
+
+    if (!reserve_scratch (plan, bytes, &base, error))
+      return FALSE;
+    lay_out (work, p1_width, base);
+    fill_axis (&work->x);
+    fill_axis (&work->y);
+    if (known)
+      return TRUE;
+    work->n_lattice = count_lattice (&work->x) * count_lattice (&work->y);
+  }
+}
+
+// PLAN's tiles as work->kept, if they are of these sizes; returns how many.
+static guint
+take_tiles (const CpspTilePlan * plan, Work * work)
+{
+  guint n = plan->n_tiles;
+
+  if (plan->frame_width != work->x.side || plan->frame_height != work->y.side
+      || plan->width != work->x.tile || plan->height != work->y.tile
+      || n > work->n_lattice)
+    return 0;
+  for (guint i = 0; i < n; i++)
+    work->kept[i] = (Spot) {
+    get_reach (&work->x, plan->tiles[i].x),
+          get_reach (&work->y, plan->tiles[i].y)};
+  return n;
+}
+
+gboolean
 cpsp_tile_plan_boundary (CpspTilePlan * plan, guint width, guint height,
     guint crop_size, const float *p1, guint p1_width, guint p1_height,
-    const CpspRect * regions, guint n_regions)
+    const CpspRect * regions, guint n_regions, GError ** error)
 {
   const guint ramp = MIN (CPSP_TILE_RAMP, crop_size / 8);
   const guint margin = CPSP_TILE_TRIM + ramp;
@@ -1135,24 +1266,19 @@ cpsp_tile_plan_boundary (CpspTilePlan * plan, guint width, guint height,
   const guint cell = MAX (1, MAX (inner / CELLS_PER_TILE,
           (MAX (width, height) + CELLS_MAX - 1) / CELLS_MAX));
   Work work = { 0 };
+  guint n, n_kept, n_old;
 
-  start_plan (plan, width, height, crop_size, ramp);
-
-  lay_out_axis (&work.x, width, plan->width, margin, cell);
-  lay_out_axis (&work.y, height, plan->height, margin, cell);
-  // The axes first: how many tiles there may be depends on them.
-  for (gboolean known = FALSE;; known = TRUE) {
-    const gsize bytes = lay_out (&work, p1_width, 0);
-    const guintptr base = (guintptr) ensure_scratch (plan, bytes);
-
-    lay_out (&work, p1_width, base);
-    fill_axis (&work.x);
-    fill_axis (&work.y);
-    if (known)
-      break;
-    work.n_lattice = count_lattice (&work.x) * count_lattice (&work.y);
+  lay_out_axis (&work.x, width, MIN (crop_size, width), margin, cell);
+  lay_out_axis (&work.y, height, MIN (crop_size, height), margin, cell);
+  if (!reserve_work (plan, &work, p1_width, error)) {
+    plan->n_tiles = 0;
+    return FALSE;
   }
-  g_array_set_size (plan->tiles, work.n_lattice);
+  n_kept = take_tiles (plan, &work);
+  if (!start_plan (plan, width, height, crop_size, ramp, work.n_lattice,
+          error))
+    return FALSE;
+
   memset (work.marks.bits, 0, (gsize) work.marks.words * work.marks.height
       * sizeof *work.marks.bits);
   for (guint i = 0; i < n_regions; i++) {
@@ -1161,14 +1287,15 @@ cpsp_tile_plan_boundary (CpspTilePlan * plan, guint width, guint height,
     if (clip_region (&regions[i], width, height, &clipped))
       mark (&work, p1, p1_width, p1_height, &clipped);
   }
-  const guint n = find_cover (&work);
-
-  slide (&work, work.best, n);
+  n = find_cover (&work);
+  n = keep_tiles (&work, n, n_kept, &n_old);
+  slide (&work, work.best, n_old, n);
   for (guint i = 0; i < n; i++)
-    g_array_index (plan->tiles, CpspTile, i) = (CpspTile) {
+    plan->tiles[i] = (CpspTile) {
     .x = work.best[i].x.position,.y = work.best[i].y.position};
-  g_array_set_size (plan->tiles, n);
-  g_array_sort (plan->tiles, compare_tiles);
+  plan->n_tiles = n;
+  sort (plan->tiles, n, compare_tiles);
+  return TRUE;
 }
 
 /* What tiles are worth */
@@ -1177,13 +1304,11 @@ cpsp_tile_plan_boundary (CpspTilePlan * plan, guint width, guint height,
 #define LAST_BONUS 1.5f
 
 static gint
-compare_values (gconstpointer a, gconstpointer b)
+compare_values (const CpspTile * one, const CpspTile * other)
 {
-  const CpspTile *one = a, *other = b;
-
   if (one->value != other->value)
     return one->value > other->value ? -1 : 1;
-  return compare_tiles (a, b);
+  return compare_tiles (one, other);
 }
 
 // The sum over the pixels of P1 in [X0, X1) x [Y0, Y1) of the error to be
@@ -1217,8 +1342,8 @@ void
 cpsp_tile_plan_rank (CpspTilePlan * plan, const float *p1, guint p1_width,
     guint p1_height, const CpspTile * last, guint n_last)
 {
-  for (guint i = 0; i < plan->tiles->len; i++) {
-    CpspTile *tile = &g_array_index (plan->tiles, CpspTile, i);
+  for (guint i = 0; i < plan->n_tiles; i++) {
+    CpspTile *tile = &plan->tiles[i];
 
     tile->value = get_doubt (p1, p1_width,
         (guint) ((guint64) tile->x * p1_width / plan->frame_width),
@@ -1233,7 +1358,7 @@ cpsp_tile_plan_rank (CpspTilePlan * plan, const float *p1, guint p1_width,
         break;
       }
   }
-  g_array_sort (plan->tiles, compare_values);
+  sort (plan->tiles, plan->n_tiles, compare_values);
 }
 
 /* Where a tile's result goes */
@@ -1257,7 +1382,7 @@ void
 cpsp_tile_plan_get_blend (const CpspTilePlan * plan, guint i,
     CpspBlend * blend)
 {
-  const CpspTile *tile = &g_array_index (plan->tiles, CpspTile, i);
+  const CpspTile *tile = &plan->tiles[i];
 
   get_blend_axis (tile->x, plan->width, plan->frame_width, plan->ramp,
       &blend->trim_left, &blend->x, &blend->width, &blend->ramp_left,

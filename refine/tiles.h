@@ -5,6 +5,7 @@
 #pragma once
 
 #include "backend.h"
+#include "memory.h"
 
 G_BEGIN_DECLS
 
@@ -31,25 +32,28 @@ typedef struct
   guint frame_width, frame_height;
   guint width, height;          // of every tile: crop_size or the frame's side
   guint ramp;                   // 0: weights are 0 or 1
-  GArray *tiles;                // of CpspTile, no duplicates, in running order
-  gpointer scratch;             // kept, so that a next plan allocates nothing
-  gsize scratch_bytes;
+  CpspTile *tiles;              // no duplicates, in running order
+  guint n_tiles;
+  // Kept, so that a next plan of frames of this size allocates nothing.
+  CpspMemory memory;            // of the tiles
+  CpspMemory scratch;
 } CpspTilePlan;
 
-void cpsp_tile_plan_init (CpspTilePlan * plan);
+// Zeros: an empty plan. The functions that plan return FALSE, with a NO_MEMORY
+// error and no tiles, if there is no memory.
 void cpsp_tile_plan_clear (CpspTilePlan * plan);
 
 // How many tiles the published grid has.
 guint cpsp_tile_grid_count (guint width, guint height, guint crop_size);
 // The published grid: crops of CROP_SIZE with step CROP_SIZE / 2 - 32.
 // CROP_SIZE >= CPSP_CROP_SIZE_MIN.
-void cpsp_tile_plan_grid (CpspTilePlan * plan, guint width, guint height,
-    guint crop_size);
+gboolean cpsp_tile_plan_grid (CpspTilePlan * plan, guint width,
+    guint height, guint crop_size, GError ** error);
 // Removes the tiles whose share of foreground (P1 resized to the frame > 0.5)
 // is above 0.9 or below 0.1. P1 is p1_width x p1_height; RESIZE is BILINEAR
 // or CORNERS.
-void cpsp_tile_plan_keep_mixed (CpspTilePlan * plan, const float *p1,
-    guint p1_width, guint p1_height, CpspResize resize);
+gboolean cpsp_tile_plan_keep_mixed (CpspTilePlan * plan, const float *p1,
+    guint p1_width, guint p1_height, CpspResize resize, GError ** error);
 // Removes the tiles that meet none of REGIONS (frame pixels).
 void cpsp_tile_plan_keep_regions (CpspTilePlan * plan,
     const CpspRect * regions, guint n_regions);
@@ -57,10 +61,16 @@ void cpsp_tile_plan_keep_regions (CpspTilePlan * plan,
 // Few tiles that cover, with at least TRIM + plan->ramp pixels of context
 // (except at the frame's border), every pixel within any of REGIONS (frame
 // pixels) whose P1 is uncertain or which lies near P1's boundary; none where
-// there is no such pixel. Deterministic.
-void cpsp_tile_plan_boundary (CpspTilePlan * plan, guint width, guint height,
-    guint crop_size, const float *p1, guint p1_width, guint p1_height,
-    const CpspRect * regions, guint n_regions);
+// there is no such pixel. Tiles that PLAN holds from a plan for the same sizes
+// stay where they are, as far as this takes no more tiles: a crop that moves
+// sees something else, and the alpha would jump. The same calls give the same
+// tiles.
+gboolean cpsp_tile_plan_boundary (CpspTilePlan * plan, guint width,
+    guint height, guint crop_size, const float *p1, guint p1_width,
+    guint p1_height, const CpspRect * regions, guint n_regions,
+    GError ** error);
+// The next plan follows no earlier one.
+void cpsp_tile_plan_forget (CpspTilePlan * plan);
 
 // Orders the tiles by what they may change, most first: P1's doubt within
 // them, and more for those that lie where one of the N_LAST tiles LAST lies,

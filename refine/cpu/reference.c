@@ -14,6 +14,7 @@
 
 #include "backend.h"
 #include "error.h"
+#include "memory.h"
 
 // Output channels that a convolution's inner loop computes at once, and the
 // neighbouring pixels that share one reading of the weights. As many sums as
@@ -66,22 +67,6 @@ struct _CpspPlane
   guint width, height;
   float *data;
 };
-
-/* Memory */
-
-// Zeroed; NULL with an error that says what the memory was for.
-static gpointer
-allocate (gsize n, gsize size, const char *what, GError ** error)
-{
-  gpointer memory = g_try_malloc0_n (MAX (n, 1), size);
-
-  if (!memory) {
-    g_set_error (error, CPSP_ERROR, CPSP_ERROR_NO_MEMORY,
-        "no memory for %s: %" G_GSIZE_FORMAT " elements of %" G_GSIZE_FORMAT
-        " bytes", what, n, size);
-  }
-  return memory;
-}
 
 // Pixel (0, 0) of image B of the batch.
 static float *
@@ -546,7 +531,7 @@ run_logit (CpspPlan * plan, const CpspOp * op, guint b)
 static CpspDevice *
 reference_open (const CpspDeviceParams * params, GError ** error)
 {
-  return allocate (1, sizeof (CpspDevice), "a device", error);
+  return cpsp_allocate (1, sizeof (CpspDevice), "a device", error);
 }
 
 static void
@@ -593,10 +578,10 @@ packed_conv_use (CpspDevice * device, const CpspConv * conv, GError ** error)
     }
   }
 
-  packed = allocate (1, sizeof (*packed), "a convolution", error);
+  packed = cpsp_allocate (1, sizeof (*packed), "a convolution", error);
   if (!packed)
     return NULL;
-  packed->weight = allocate (blocks * k * k * conv->c_in,
+  packed->weight = cpsp_allocate (blocks * k * k * conv->c_in,
       BLOCK * sizeof (float), "a convolution's weights", error);
   if (!packed->weight) {
     g_free (packed);
@@ -638,7 +623,7 @@ grow_arena (CpspDevice * device, gsize size, GError ** error)
 
   if (size <= device->arena_size)
     return TRUE;
-  arena = allocate (size, 1, "activations", error);
+  arena = cpsp_allocate (size, 1, "activations", error);
   if (!arena)
     return FALSE;
   g_free (device->arena);
@@ -678,7 +663,7 @@ reference_plan_new (CpspDevice * device, const CpspProgram * program,
     return NULL;
   }
 
-  plan = allocate (1, sizeof (*plan), "a plan", error);
+  plan = cpsp_allocate (1, sizeof (*plan), "a plan", error);
   if (!plan)
     return NULL;
   plan->device = device;
@@ -686,15 +671,16 @@ reference_plan_new (CpspDevice * device, const CpspProgram * program,
 
   for (guint i = 0; i < program->n_tensors; i++)
     max_pitch = MAX (max_pitch, program->tensors[i].pitch);
-  plan->zeros = allocate (max_pitch, sizeof (float), "a pixel", error);
+  plan->zeros = cpsp_allocate (max_pitch, sizeof (float), "a pixel", error);
   if (!plan->zeros)
     goto error;
-  plan->sums = allocate (MAX (max_pitch, 3 * (gsize) program->params.width),
-      sizeof (double), "a row of sums", error);
+  plan->sums = cpsp_allocate (MAX (max_pitch,
+          3 * (gsize) program->params.width), sizeof (double),
+      "a row of sums", error);
   if (!plan->sums)
     goto error;
-  plan->packed = allocate (program->n_ops, sizeof (*plan->packed), "a plan",
-      error);
+  plan->packed = cpsp_allocate (program->n_ops, sizeof (*plan->packed),
+      "a plan", error);
   if (!plan->packed)
     goto error;
   for (guint i = 0; i < program->n_ops; i++) {
@@ -796,12 +782,12 @@ static CpspPlane *
 reference_plane_new (CpspDevice * device, guint width, guint height,
     GError ** error)
 {
-  CpspPlane *plane = allocate (1, sizeof (*plane), "a plane", error);
+  CpspPlane *plane = cpsp_allocate (1, sizeof (*plane), "a plane", error);
 
   if (!plane)
     return NULL;
-  plane->data = allocate ((gsize) width * height, sizeof (float), "a plane",
-      error);
+  plane->data = cpsp_allocate ((gsize) width * height, sizeof (float),
+      "a plane", error);
   if (!plane->data) {
     g_free (plane);
     return NULL;
@@ -962,7 +948,8 @@ reference_set_frame (CpspDevice * device, const CpspImageView * image,
   const gsize size = (gsize) image->width * 3 * MAX_TAPS;
 
   if (size > device->rows_size) {
-    float *rows = allocate (size, sizeof (float), "rows of the frame", error);
+    float *rows = cpsp_allocate (size, sizeof (float), "rows of the frame",
+        error);
 
     if (!rows)
       return FALSE;

@@ -148,16 +148,41 @@ sample (const Plane * plane, guint x, guint y, guint width, guint height,
 static const CpspTile *
 get_tile (const CpspTilePlan * plan, guint i)
 {
-  return &g_array_index (plan->tiles, CpspTile, i);
+  return &plan->tiles[i];
+}
+
+static void
+plan_grid (CpspTilePlan * plan, guint width, guint height, guint crop_size)
+{
+  g_assert_true (cpsp_tile_plan_grid (plan, width, height, crop_size, NULL));
+}
+
+static void
+plan_keep_mixed (CpspTilePlan * plan, const float *p1, guint p1_width,
+    guint p1_height, CpspResize resize)
+{
+  g_assert_true (cpsp_tile_plan_keep_mixed (plan, p1, p1_width, p1_height,
+          resize, NULL));
+}
+
+// That follows no earlier plan.
+static void
+plan_boundary (CpspTilePlan * plan, guint width, guint height,
+    guint crop_size, const float *p1, guint p1_width, guint p1_height,
+    const CpspRect * regions, guint n_regions)
+{
+  cpsp_tile_plan_forget (plan);
+  g_assert_true (cpsp_tile_plan_boundary (plan, width, height, crop_size, p1,
+          p1_width, p1_height, regions, n_regions, NULL));
 }
 
 static gboolean
 is_same (const CpspTilePlan * one, const CpspTilePlan * other)
 {
-  return one->tiles->len == other->tiles->len && one->width == other->width
+  return one->n_tiles == other->n_tiles && one->width == other->width
       && one->height == other->height && one->ramp == other->ramp
-      && (one->tiles->len == 0 || memcmp (one->tiles->data,
-          other->tiles->data, one->tiles->len * sizeof (CpspTile)) == 0);
+      && (one->n_tiles == 0 || memcmp (one->tiles,
+          other->tiles, one->n_tiles * sizeof (CpspTile)) == 0);
 }
 
 // What every plan owes: tiles and their results in the frame, no duplicates.
@@ -166,7 +191,7 @@ check_plan (const CpspTilePlan * plan)
 {
   g_autoptr (GHashTable) seen = g_hash_table_new (NULL, NULL);
 
-  for (guint i = 0; i < plan->tiles->len; i++) {
+  for (guint i = 0; i < plan->n_tiles; i++) {
     const CpspTile *tile = get_tile (plan, i);
     const guint trim_x = tile->x + plan->width == plan->frame_width ? 0 : 16;
     const guint trim_y = tile->y + plan->height == plan->frame_height ? 0 : 16;
@@ -200,7 +225,7 @@ check_list (const CpspTilePlan * plan, guint n_x, const guint * x, guint n_y,
     const guint * y)
 {
   check_plan (plan);
-  g_assert_cmpuint (plan->tiles->len, ==, n_x * n_y);
+  g_assert_cmpuint (plan->n_tiles, ==, n_x * n_y);
   for (guint i = 0; i < n_x; i++)
     for (guint j = 0; j < n_y; j++) {
       g_assert_cmpuint (get_tile (plan, i * n_y + j)->x, ==, x[i]);
@@ -228,12 +253,12 @@ check_published (const CpspTilePlan * plan, guint crop_size)
         y = MAX (height, crop_size) - crop_size;
       if (!g_hash_table_add (seen, GUINT_TO_POINTER (y << 16 | x)))
         continue;
-      g_assert_cmpuint (n, <, plan->tiles->len);
+      g_assert_cmpuint (n, <, plan->n_tiles);
       g_assert_cmpuint (get_tile (plan, n)->x, ==, x);
       g_assert_cmpuint (get_tile (plan, n)->y, ==, y);
       n++;
     }
-  g_assert_cmpuint (n, ==, plan->tiles->len);
+  g_assert_cmpuint (n, ==, plan->n_tiles);
 }
 
 static void
@@ -248,26 +273,24 @@ test_grid (void)
   static const guint long_x[] = { 0, 16, 32, 48, 64, 80, 96, 112, 128, 144, 160,
     176, 192, 204
   };
-  CpspTilePlan plan;
-
-  cpsp_tile_plan_init (&plan);
-  cpsp_tile_plan_grid (&plan, 3840, 2160, 900);
-  g_assert_cmpuint (plan.tiles->len, ==, 45);
+  CpspTilePlan plan = { 0 };
+  plan_grid (&plan, 3840, 2160, 900);
+  g_assert_cmpuint (plan.n_tiles, ==, 45);
   g_assert_cmpuint (plan.ramp, ==, 0);
   check_list (&plan, G_N_ELEMENTS (uhd_x), uhd_x, G_N_ELEMENTS (uhd_y), uhd_y);
-  cpsp_tile_plan_grid (&plan, 900, 506, 900);
+  plan_grid (&plan, 900, 506, 900);
   check_list (&plan, 1, zero, 1, zero);
   g_assert_cmpuint (plan.width, ==, 900);
   g_assert_cmpuint (plan.height, ==, 506);
-  cpsp_tile_plan_grid (&plan, 901, 506, 900);
+  plan_grid (&plan, 901, 506, 900);
   check_list (&plan, 2, one, 1, zero);
-  cpsp_tile_plan_grid (&plan, 506, 901, 900);
+  plan_grid (&plan, 506, 901, 900);
   check_list (&plan, 1, zero, 2, one);
-  cpsp_tile_plan_grid (&plan, 100, 97, 96);
+  plan_grid (&plan, 100, 97, 96);
   check_list (&plan, 2, four, 2, one);
-  cpsp_tile_plan_grid (&plan, 300, 128, 96);
+  plan_grid (&plan, 300, 128, 96);
   check_list (&plan, G_N_ELEMENTS (long_x), long_x, 3, whole);
-  cpsp_tile_plan_grid (&plan, 1, 1, 900);
+  plan_grid (&plan, 1, 1, 900);
   check_list (&plan, 1, zero, 1, zero);
   cpsp_tile_plan_clear (&plan);
 }
@@ -275,16 +298,14 @@ test_grid (void)
 static void
 test_grid_random (void)
 {
-  CpspTilePlan plan;
-
-  cpsp_tile_plan_init (&plan);
+  CpspTilePlan plan = { 0 };
   for (guint i = 0; i < 500; i++) {
     const guint crop_size = (guint) g_test_rand_int_range (96, 1000);
 
-    cpsp_tile_plan_grid (&plan, (guint) g_test_rand_int_range (1, 3000),
+    plan_grid (&plan, (guint) g_test_rand_int_range (1, 3000),
         (guint) g_test_rand_int_range (1, 2000), crop_size);
     g_assert_cmpuint (cpsp_tile_grid_count (plan.frame_width,
-            plan.frame_height, crop_size), ==, plan.tiles->len);
+            plan.frame_height, crop_size), ==, plan.n_tiles);
     check_published (&plan, crop_size);
     check_plan (&plan);
   }
@@ -298,7 +319,7 @@ check_mixed (CpspTilePlan * plan, const Plane * plane, CpspResize resize)
 {
   g_autoptr (GArray) kept = g_array_new (FALSE, FALSE, sizeof (CpspTile));
 
-  for (guint i = 0; i < plan->tiles->len; i++) {
+  for (guint i = 0; i < plan->n_tiles; i++) {
     const CpspTile *tile = get_tile (plan, i);
     guint n = 0;
 
@@ -311,9 +332,9 @@ check_mixed (CpspTilePlan * plan, const Plane * plane, CpspResize resize)
     if (!(mean > 0.9f || mean < 0.1f))
       g_array_append_vals (kept, tile, 1);
   }
-  cpsp_tile_plan_keep_mixed (plan, plane->p, plane->width, plane->height,
+  plan_keep_mixed (plan, plane->p, plane->width, plane->height,
       resize);
-  g_assert_cmpmem (plan->tiles->data, plan->tiles->len * sizeof (CpspTile),
+  g_assert_cmpmem (plan->tiles, plan->n_tiles * sizeof (CpspTile),
       kept->data, kept->len * sizeof (CpspTile));
 }
 
@@ -327,17 +348,15 @@ test_mixed (void)
   } shares[] = { {0, FALSE}, {999, FALSE}, {1000, TRUE}, {5000, TRUE},
     {9000, TRUE}, {9001, FALSE}, {10000, FALSE}
   };
-  CpspTilePlan plan;
-
-  cpsp_tile_plan_init (&plan);
+  CpspTilePlan plan = { 0 };
   for (guint i = 0; i < G_N_ELEMENTS (shares); i++) {
     Plane plane = plane_new (100, 100, 0.5f);   // 0.5 is background
 
     for (guint j = 0; j < shares[i].n; j++)
       plane.p[j] = 0.75f;
-    cpsp_tile_plan_grid (&plan, 100, 100, 900);
-    cpsp_tile_plan_keep_mixed (&plan, plane.p, 100, 100, CPSP_RESIZE_BILINEAR);
-    g_assert_cmpuint (plan.tiles->len, ==, shares[i].kept);
+    plan_grid (&plan, 100, 100, 900);
+    plan_keep_mixed (&plan, plane.p, 100, 100, CPSP_RESIZE_BILINEAR);
+    g_assert_cmpuint (plan.n_tiles, ==, shares[i].kept);
     plane_free (&plane);
   }
   cpsp_tile_plan_clear (&plan);
@@ -347,9 +366,7 @@ static void
 test_mixed_random (void)
 {
   GRand *random = g_rand_new_with_seed ((guint32) g_test_rand_int ());
-  CpspTilePlan plan;
-
-  cpsp_tile_plan_init (&plan);
+  CpspTilePlan plan = { 0 };
   for (guint i = 0; i < 40; i++) {
     const guint width = (guint) g_rand_int_range (random, 1, 500);
     const guint height = (guint) g_rand_int_range (random, 1, 400);
@@ -358,7 +375,7 @@ test_mixed_random (void)
         (guint) ceil (height * scale));
 
     for (guint resize = 0; resize < 2; resize++) {
-      cpsp_tile_plan_grid (&plan, width, height,
+      plan_grid (&plan, width, height,
           (guint) g_rand_int_range (random, 96, 300));
       check_mixed (&plan, &plane,
           resize ? CPSP_RESIZE_CORNERS : CPSP_RESIZE_BILINEAR);
@@ -389,13 +406,11 @@ test_region_tiles (void)
     {{G_MAXINT, G_MAXINT, G_MAXUINT, G_MAXUINT}, 0},
     {{G_MININT, G_MININT, G_MAXUINT, G_MAXUINT}, 45},
   };
-  CpspTilePlan plan;
-
-  cpsp_tile_plan_init (&plan);
+  CpspTilePlan plan = { 0 };
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
-    cpsp_tile_plan_grid (&plan, 3840, 2160, 900);
+    plan_grid (&plan, 3840, 2160, 900);
     cpsp_tile_plan_keep_regions (&plan, &cases[i].region, 1);
-    g_assert_cmpuint (plan.tiles->len, ==, cases[i].n);
+    g_assert_cmpuint (plan.n_tiles, ==, cases[i].n);
   }
   cpsp_tile_plan_clear (&plan);
 }
@@ -425,7 +440,7 @@ check_covered (const CpspTilePlan * plan, const Plane * plane,
   const guint bottom = (guint) CLAMP (region->y + (gint) region->height, 0,
       (gint) height);
 
-  for (guint i = 0; i < plan->tiles->len; i++) {
+  for (guint i = 0; i < plan->n_tiles; i++) {
     CpspBlend b;
 
     cpsp_tile_plan_get_blend (plan, i, &b);
@@ -480,11 +495,10 @@ test_boundary_random (void)
 {
   guint32 seed = (guint32) g_test_rand_int ();
   const char *given = g_getenv ("CPSP_TEST_SEED");
-  CpspTilePlan plan, fresh;
+  CpspTilePlan plan = { 0 }, fresh = { 0 };
 
   if (given)
     seed = (guint32) g_ascii_strtoull (given, NULL, 0);
-  cpsp_tile_plan_init (&plan);
   for (guint i = 0; i < N_RANDOM; i++, seed++) {
     GRand *random = g_rand_new_with_seed (seed);
     const guint width = (guint) g_rand_int_range (random, 1, 900);
@@ -501,26 +515,24 @@ test_boundary_random (void)
 
     g_test_message ("seed %u: %u x %u, crop %u", seed, width, height,
         crop_size);
-    cpsp_tile_plan_boundary (&plan, width, height, crop_size, plane.p,
+    plan_boundary (&plan, width, height, crop_size, plane.p,
         plane.width, plane.height, &whole, 1);
     check_plan (&plan);
     check_covered (&plan, &plane, &whole);
 
     for (guint n_regions = 0; n_regions <= 2; n_regions++) {
-      cpsp_tile_plan_boundary (&plan, width, height, crop_size, plane.p,
+      plan_boundary (&plan, width, height, crop_size, plane.p,
           plane.width, plane.height, regions, n_regions);
       check_plan (&plan);
       for (guint j = 0; j < n_regions; j++)
         check_covered (&plan, &plane, &regions[j]);
       // No tile without something in the regions.
-      const guint n = plan.tiles->len;
+      const guint n = plan.n_tiles;
 
       cpsp_tile_plan_keep_regions (&plan, regions, n_regions);
-      g_assert_cmpuint (plan.tiles->len, ==, n);
+      g_assert_cmpuint (plan.n_tiles, ==, n);
     }
-
-    cpsp_tile_plan_init (&fresh);
-    cpsp_tile_plan_boundary (&fresh, width, height, crop_size, plane.p,
+    plan_boundary (&fresh, width, height, crop_size, plane.p,
         plane.width, plane.height, regions, 2);
     g_assert_true (is_same (&plan, &fresh));
     cpsp_tile_plan_clear (&fresh);
@@ -603,34 +615,32 @@ test_boundary_uhd (void)
     {"all in doubt", plane_new (900, 506, 0.5f), 15},
   };
   const CpspRect whole = { 0, 0, 3840, 2160 };
-  CpspTilePlan plan;
+  CpspTilePlan plan = { 0 };
   gpointer scratch = NULL, tiles = NULL;
-
-  cpsp_tile_plan_init (&plan);
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
     const Plane *plane = &cases[i].plane;
 
-    cpsp_tile_plan_grid (&plan, 3840, 2160, 900);
-    cpsp_tile_plan_keep_mixed (&plan, plane->p, plane->width, plane->height,
+    plan_grid (&plan, 3840, 2160, 900);
+    plan_keep_mixed (&plan, plane->p, plane->width, plane->height,
         CPSP_RESIZE_BILINEAR);
-    const guint n_reference = plan.tiles->len;
+    const guint n_reference = plan.n_tiles;
     const gint64 start = g_get_monotonic_time ();
 
-    cpsp_tile_plan_boundary (&plan, 3840, 2160, 900, plane->p, plane->width,
+    plan_boundary (&plan, 3840, 2160, 900, plane->p, plane->width,
         plane->height, &whole, 1);
     g_test_message ("%s: %u crops (published: %u of 45), %.1f ms",
-        cases[i].name, plan.tiles->len, n_reference,
+        cases[i].name, plan.n_tiles, n_reference,
         (double) (g_get_monotonic_time () - start) / 1000);
     check_plan (&plan);
     check_covered (&plan, plane, &whole);
-    g_assert_cmpuint (plan.tiles->len, <=, cases[i].max);
+    g_assert_cmpuint (plan.n_tiles, <=, cases[i].max);
     // One after another, frames of one size take no more memory.
     if (i > 0) {
-      g_assert_true (plan.scratch == scratch);
-      g_assert_true (plan.tiles->data == tiles);
+      g_assert_true (plan.scratch.data == scratch);
+      g_assert_true (plan.tiles == tiles);
     }
-    scratch = plan.scratch;
-    tiles = plan.tiles->data;
+    scratch = plan.scratch.data;
+    tiles = plan.tiles;
     plane_free (&cases[i].plane);
   }
   cpsp_tile_plan_clear (&plan);
@@ -641,15 +651,13 @@ static void
 test_boundary_third (void)
 {
   GRand *random = g_rand_new_with_seed ((guint32) g_test_rand_int ());
-  CpspTilePlan plan;
-
-  cpsp_tile_plan_init (&plan);
+  CpspTilePlan plan = { 0 };
   for (guint i = 0; i < 20; i++) {
     Plane plane = make_random (random, 900, 506);
 
-    cpsp_tile_plan_boundary (&plan, 3840, 2160, 900, plane.p, plane.width,
+    plan_boundary (&plan, 3840, 2160, 900, plane.p, plane.width,
         plane.height, &everywhere, 1);
-    g_assert_cmpuint (plan.tiles->len, <=, 15);
+    g_assert_cmpuint (plan.n_tiles, <=, 15);
     plane_free (&plane);
   }
   cpsp_tile_plan_clear (&plan);
@@ -662,13 +670,11 @@ static void
 test_boundary_context (void)
 {
   Plane plane = plane_new (900, 506, 0);
-  CpspTilePlan plan;
-
-  cpsp_tile_plan_init (&plan);
+  CpspTilePlan plan = { 0 };
   draw_ellipse (&plane, 450, 253, 40, 30, 0, 2, FALSE);
-  cpsp_tile_plan_boundary (&plan, 3840, 2160, 900, plane.p, 900, 506,
+  plan_boundary (&plan, 3840, 2160, 900, plane.p, 900, 506,
       &everywhere, 1);
-  g_assert_cmpuint (plan.tiles->len, ==, 1);
+  g_assert_cmpuint (plan.n_tiles, ==, 1);
   g_assert_cmpint (abs ((gint) get_tile (&plan, 0)->x + 450 - 1920), <, 24);
   g_assert_cmpint (abs ((gint) get_tile (&plan, 0)->y + 450 - 1080), <, 24);
   plane_free (&plane);
@@ -676,9 +682,9 @@ test_boundary_context (void)
   plane = plane_new (900, 506, 0);
   draw_ellipse (&plane, 0, 0, 100, 100, 0, 2, FALSE);
   draw_ellipse (&plane, 890, 500, 40, 40, 0, 2, FALSE);
-  cpsp_tile_plan_boundary (&plan, 3840, 2160, 900, plane.p, 900, 506,
+  plan_boundary (&plan, 3840, 2160, 900, plane.p, 900, 506,
       &everywhere, 1);
-  g_assert_cmpuint (plan.tiles->len, ==, 2);
+  g_assert_cmpuint (plan.n_tiles, ==, 2);
   g_assert_cmpuint (get_tile (&plan, 0)->x, ==, 0);
   g_assert_cmpuint (get_tile (&plan, 0)->y, ==, 0);
   g_assert_cmpuint (get_tile (&plan, 1)->x, ==, 2940);
@@ -699,9 +705,7 @@ test_degenerate (void)
   static const CpspRect regions[] = { {0, 0, 0, 0}, {-5, -5, 5, 5},
     {32767, 32767, 10, 10}, {G_MAXINT, G_MININT, G_MAXUINT, G_MAXUINT}
   };
-  CpspTilePlan plan;
-
-  cpsp_tile_plan_init (&plan);
+  CpspTilePlan plan = { 0 };
   for (guint i = 0; i < G_N_ELEMENTS (sizes); i++)
     for (guint j = 0; j < G_N_ELEMENTS (crops); j++) {
       const guint width = sizes[i][0], height = sizes[i][1];
@@ -716,28 +720,28 @@ test_degenerate (void)
         const gboolean doubt = values[k] == 0.5f;
         Plane plane = plane_new (small, low, values[k]);
 
-        cpsp_tile_plan_boundary (&plan, width, height, crops[j], plane.p,
+        plan_boundary (&plan, width, height, crops[j], plane.p,
             small, low, &everywhere, 1);
         check_plan (&plan);
-        g_assert_cmpint (plan.tiles->len > 0, ==, doubt);
+        g_assert_cmpint (plan.n_tiles > 0, ==, doubt);
         if (width <= crops[j] && height <= crops[j])
-          g_assert_cmpuint (plan.tiles->len, ==, doubt);
+          g_assert_cmpuint (plan.n_tiles, ==, doubt);
         if (doubt && (gsize) width * height < 10000000) {
           const CpspRect whole = { 0, 0, width, height };
 
           check_covered (&plan, &plane, &whole);
         }
         for (guint r = 0; r < G_N_ELEMENTS (regions); r++) {
-          cpsp_tile_plan_boundary (&plan, width, height, crops[j], plane.p,
+          plan_boundary (&plan, width, height, crops[j], plane.p,
               small, low, &regions[r], 1);
-          g_assert_cmpuint (plan.tiles->len, ==, 0);
+          g_assert_cmpuint (plan.n_tiles, ==, 0);
         }
         if (grid && k < 4) {
-          cpsp_tile_plan_grid (&plan, width, height, crops[j]);
-          g_assert_cmpuint (plan.tiles->len, >, 0);
-          cpsp_tile_plan_keep_mixed (&plan, plane.p, small, low,
+          plan_grid (&plan, width, height, crops[j]);
+          g_assert_cmpuint (plan.n_tiles, >, 0);
+          plan_keep_mixed (&plan, plane.p, small, low,
               CPSP_RESIZE_BILINEAR);
-          g_assert_cmpuint (plan.tiles->len, ==, 0);
+          g_assert_cmpuint (plan.n_tiles, ==, 0);
         }
         plane_free (&plane);
       }
@@ -751,19 +755,85 @@ test_nan (void)
 {
   Plane plane = make_disc (130);
   const CpspRect whole = { 0, 0, 1800, 1012 };
-  CpspTilePlan plan;
+  CpspTilePlan plan = { 0 };
 
   for (guint i = 0; i < plane.width * plane.height; i += 97)
     if (plane.p[i] == 0)
       plane.p[i] = NAN;
-  cpsp_tile_plan_init (&plan);
-  cpsp_tile_plan_boundary (&plan, 1800, 1012, 500, plane.p, plane.width,
+  plan_boundary (&plan, 1800, 1012, 500, plane.p, plane.width,
       plane.height, &everywhere, 1);
   check_plan (&plan);
-  g_assert_cmpuint (plan.tiles->len, <=, 6);
+  g_assert_cmpuint (plan.n_tiles, <=, 6);
   check_covered (&plan, &plane, &whole);
   plane_free (&plane);
   cpsp_tile_plan_clear (&plan);
+}
+
+// How many tiles of PLAN are not among the N tiles LAST.
+static guint
+count_moved (const CpspTilePlan * plan, const CpspTile * last, guint n)
+{
+  guint n_moved = 0;
+
+  for (guint i = 0; i < plan->n_tiles; i++) {
+    gboolean found = FALSE;
+
+    for (guint j = 0; j < n; j++)
+      found = found || (last[j].x == plan->tiles[i].x
+          && last[j].y == plan->tiles[i].y);
+    n_moved += !found;
+  }
+  return n_moved;
+}
+
+// A shape that moves a pixel of P1 each frame: tiles stay where they are
+// until they no longer cover it, and there are no more of them than a plan
+// from scratch has.
+static void
+test_stable (void)
+{
+  static const struct
+  {
+    const char *name;
+    guint dx, dy;
+  } ways[] = { {"right", 1, 0}, {"down", 0, 1}, {"both", 1, 1} };
+  const CpspRect whole = { 0, 0, 3840, 2160 };
+  CpspTilePlan plan = { 0 }, fresh = { 0 };
+
+  for (guint way = 0; way < G_N_ELEMENTS (ways); way++) {
+    g_autoptr (GArray) last = g_array_new (FALSE, FALSE, sizeof (CpspTile));
+    guint n_tiles = 0, n_moved = 0, n_moved_fresh = 0;
+
+    cpsp_tile_plan_forget (&plan);
+    cpsp_tile_plan_forget (&fresh);
+    for (guint i = 0; i < 60; i++) {
+      Plane plane = plane_new (900, 506, 0);
+
+      draw_ellipse (&plane, 300 + i * ways[way].dx, 200 + i * ways[way].dy,
+          140, 110, 0, 2, FALSE);
+      g_array_set_size (last, 0);
+      g_array_append_vals (last, plan.tiles, plan.n_tiles);
+      g_assert_true (cpsp_tile_plan_boundary (&plan, 3840, 2160, 900, plane.p,
+              900, 506, &whole, 1, NULL));
+      check_plan (&plan);
+      check_covered (&plan, &plane, &whole);
+      n_moved += count_moved (&plan, (CpspTile *) last->data, last->len);
+
+      g_array_set_size (last, 0);
+      g_array_append_vals (last, fresh.tiles, fresh.n_tiles);
+      plan_boundary (&fresh, 3840, 2160, 900, plane.p, 900, 506, &whole, 1);
+      n_moved_fresh += count_moved (&fresh, (CpspTile *) last->data,
+          last->len);
+      g_assert_cmpuint (plan.n_tiles, <=, fresh.n_tiles);
+      n_tiles += plan.n_tiles;
+      plane_free (&plane);
+    }
+    g_test_message ("%s: of %u tiles %u moved, %u without memory",
+        ways[way].name, n_tiles, n_moved, n_moved_fresh);
+    g_assert_cmpuint (4 * n_moved, <, n_moved_fresh);
+  }
+  cpsp_tile_plan_clear (&plan);
+  cpsp_tile_plan_clear (&fresh);
 }
 
 int
@@ -780,6 +850,7 @@ main (int argc, char **argv)
   g_test_add_func ("/tiles/boundary/third", test_boundary_third);
   g_test_add_func ("/tiles/boundary/context", test_boundary_context);
   g_test_add_func ("/tiles/boundary/nan", test_nan);
+  g_test_add_func ("/tiles/boundary/stable", test_stable);
   g_test_add_func ("/tiles/degenerate", test_degenerate);
   return g_test_run ();
 }
