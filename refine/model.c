@@ -28,13 +28,17 @@
 
 #include "error.h"
 
-// A header needs 40 kB. The format allows 100 MB, which as JSON nodes could
+// The published model's header has 40 kB, one of as many blocks as are
+// allowed less than 1 MB. The format allows 100 MB, which as JSON nodes could
 // take gigabytes, and GLib aborts when memory is short.
-#define MAX_HEADER (8 << 20)
+#define MAX_HEADER (1 << 20)
 #define MAX_DEPTH 3             // header { tensor { shape [
 // Of all objects; a tensor has four. Bounds the time that names chosen to
 // collide in a hash table can cost.
 #define MAX_MEMBERS 32768
+// Commas: members and elements of lists. Each becomes a JSON node, of some
+// 100 bytes.
+#define MAX_VALUES 65536
 #define MAX_DIMS 8
 #define MAX_CHANNELS 16384
 #define MAX_BLOCKS 64
@@ -70,9 +74,21 @@ typedef struct
   gboolean used;                // by the network
 } Tensor;
 
+// What makes two files the same.
+typedef struct
+{
+  dev_t device;
+  ino_t inode;
+  off_t size;
+  struct timespec modified;
+} FileId;
+
 struct _CpspModel
 {
-  gint n_refs;                  // atomic; all else is constant once loaded
+  // With lock held; all else is constant once loaded.
+  guint n_refs;
+  CpspModel *next;              // in shared
+  FileId id;                    // of a model in shared
   char *path;
   GBytes *bytes;
   const guint8 *data;           // the data section of bytes
@@ -81,6 +97,11 @@ struct _CpspModel
   CpspWidths widths;
   gsize n_parameters;
 };
+
+// Models of files that somebody has. `loading` is held while one is loaded,
+// so that nobody loads the same one meanwhile; it is taken before `lock`.
+static GMutex lock, loading;
+static CpspModel *shared;
 
 static void
 tensor_free (gpointer data)
@@ -160,7 +181,7 @@ get_escape_length (const char *text, gsize length)
 static const char *
 find_header_problem (const char *header, gsize length)
 {
-  guint depth = 0, n_members = 0;
+  guint depth = 0, n_members = 0, n_values = 0;
   gboolean in_string = FALSE;
 
   if (length == 0 || header[0] != '{')
@@ -203,9 +224,13 @@ find_header_problem (const char *header, gsize length)
         if (++n_members > MAX_MEMBERS)
           return "the header has too many members";
         break;
+      case ',':
+        if (++n_values > MAX_VALUES)
+          return "the header has too many values";
+        break;
       default:
         // white space, punctuation, numbers, true, false, null
-        if (!strchr (" \t\r\n,+-.0123456789Eaeflnrstu", c))
+        if (!strchr (" \t\r\n+-.0123456789Eaeflnrstu", c))
           return "the header is not JSON";
     }
   }
@@ -448,7 +473,7 @@ load_32 (const guint8 * data)
 static inline float
 float_from_bits (guint32 bits)
 {
-  float value;
+  float value = 0;
 
   memcpy (&value, &bits, sizeof value);
   return value;
@@ -505,21 +530,19 @@ is_finite (const CpspModel * model, const Tensor * tensor)
 }
 
 static void
-to_float (const CpspModel * model, const Tensor * tensor, float *dst)
+to_float (CpspType type, const guint8 * data, gsize n, float *dst)
 {
-  const guint8 *data = model->data + tensor->begin;
-
-  switch ((CpspType) tensor->dtype) {
+  switch (type) {
     case CPSP_TYPE_F32:
-      for (gsize i = 0; i < tensor->n; i++)
+      for (gsize i = 0; i < n; i++)
         dst[i] = float_from_bits (load_32 (data + 4 * i));
       break;
     case CPSP_TYPE_F16:
-      for (gsize i = 0; i < tensor->n; i++)
+      for (gsize i = 0; i < n; i++)
         dst[i] = half_to_float (load_16 (data + 2 * i));
       break;
     case CPSP_TYPE_BF16:
-      for (gsize i = 0; i < tensor->n; i++)
+      for (gsize i = 0; i < n; i++)
         dst[i] = cpsp_bf16_to_float (load_16 (data + 2 * i));
       break;
   }
@@ -529,12 +552,15 @@ to_float (const CpspModel * model, const Tensor * tensor, float *dst)
 static gboolean
 is_variance (const CpspModel * model, const Tensor * tensor)
 {
-  g_autofree float *values = g_new (float, tensor->n);
+  const guint8 *data = model->data + tensor->begin;
+  float value = 0;
 
-  to_float (model, tensor, values);
-  for (gsize i = 0; i < tensor->n; i++)
-    if (values[i] < 0)
+  for (gsize i = 0; i < tensor->n; i++) {
+    to_float ((CpspType) tensor->dtype, data, 1, &value);
+    if (value < 0)
       return FALSE;
+    data += dtypes[tensor->dtype].size;
+  }
   return TRUE;
 }
 
@@ -854,58 +880,130 @@ fail_open (const char *path, CpspError code, const char *reason,
 }
 
 // Only a regular file: opening a pipe for reading would wait for a writer.
-static GBytes *
-map_file (const char *path, GError ** error)
+static int
+open_file (const char *path, FileId * id, GError ** error)
 {
   int flags = O_RDONLY;
 #ifdef G_OS_UNIX
   flags |= O_CLOEXEC | O_NONBLOCK;
 #endif
   int fd = g_open (path, flags, 0);
+  struct stat info;
 
   if (fd < 0) {
     int code = errno;
 
     fail_open (path, code == ENOENT || code == ENOTDIR ?
         CPSP_ERROR_NOT_FOUND : CPSP_ERROR_OPEN, g_strerror (code), error);
+    return -1;
+  }
+  if (fstat (fd, &info) != 0) {
+    fail_open (path, CPSP_ERROR_OPEN, g_strerror (errno), error);
+  } else if (!S_ISREG (info.st_mode)) {
+    fail_open (path, CPSP_ERROR_OPEN, "not a regular file", error);
+  } else {
+    *id = (FileId) {
+    info.st_dev, info.st_ino, info.st_size, info.st_mtim};
+    return fd;
+  }
+  g_close (fd, NULL);
+  return -1;
+}
+
+static gboolean
+is_same_file (const FileId * one, const FileId * other)
+{
+  return one->device == other->device && one->inode == other->inode
+      && one->size == other->size
+      && one->modified.tv_sec == other->modified.tv_sec
+      && one->modified.tv_nsec == other->modified.tv_nsec;
+}
+
+// (transfer full) NULL: nobody has it.
+static CpspModel *
+find_shared (const char *path, const FileId * id)
+{
+  CpspModel *model;
+
+  g_mutex_lock (&lock);
+  for (model = shared; model; model = model->next)
+    if (is_same_file (&model->id, id) && g_str_equal (model->path, path)) {
+      model->n_refs++;
+      break;
+    }
+  g_mutex_unlock (&lock);
+  return model;
+}
+
+static CpspModel *
+load_file (const char *path, int fd, const FileId * id, GError ** error)
+{
+  g_autoptr (GError) map_error = NULL;
+  g_autoptr (GMappedFile) file =
+      g_mapped_file_new_from_fd (fd, FALSE, &map_error);
+  g_autoptr (GBytes) bytes = NULL;
+  CpspModel *model;
+
+  if (!file) {
+    fail_open (path, CPSP_ERROR_OPEN, map_error->message, error);
     return NULL;
   }
-
-  g_autoptr (GMappedFile) file = NULL;
-  g_autoptr (GError) map_error = NULL;
-  struct stat info;
-
-  if (fstat (fd, &info) != 0)
-    fail_open (path, CPSP_ERROR_OPEN, g_strerror (errno), error);
-  else if (!S_ISREG (info.st_mode))
-    fail_open (path, CPSP_ERROR_OPEN, "not a regular file", error);
-  else if (!(file = g_mapped_file_new_from_fd (fd, FALSE, &map_error)))
-    fail_open (path, CPSP_ERROR_OPEN, map_error->message, error);
-  g_close (fd, NULL);
-  return file ? g_mapped_file_get_bytes (file) : NULL;
+  bytes = g_mapped_file_get_bytes (file);
+  model = cpsp_model_load_bytes (path, bytes, error);
+  if (model) {
+    g_mutex_lock (&lock);
+    model->id = *id;
+    model->next = shared;
+    shared = model;
+    g_mutex_unlock (&lock);
+  }
+  return model;
 }
 
 CpspModel *
 cpsp_model_load (const char *path, GError ** error)
 {
+  FileId id;
+  CpspModel *model;
+  int fd;
+
   g_return_val_if_fail (path != NULL, NULL);
 
-  g_autoptr (GBytes) bytes = map_file (path, error);
-
-  return bytes ? cpsp_model_load_bytes (path, bytes, error) : NULL;
+  fd = open_file (path, &id, error);
+  if (fd < 0)
+    return NULL;
+  g_mutex_lock (&loading);
+  model = find_shared (path, &id);
+  if (!model)
+    model = load_file (path, fd, &id, error);
+  g_mutex_unlock (&loading);
+  g_close (fd, NULL);
+  return model;
 }
 
 CpspModel *
 cpsp_model_ref (CpspModel * model)
 {
-  g_atomic_int_inc (&model->n_refs);
+  g_mutex_lock (&lock);
+  model->n_refs++;
+  g_mutex_unlock (&lock);
   return model;
 }
 
 void
 cpsp_model_unref (CpspModel * model)
 {
-  if (!g_atomic_int_dec_and_test (&model->n_refs))
+  CpspModel **link = &shared;
+  gboolean last;
+
+  g_mutex_lock (&lock);
+  last = --model->n_refs == 0;
+  while (last && *link && *link != model)
+    link = &(*link)->next;
+  if (last && *link)
+    *link = model->next;
+  g_mutex_unlock (&lock);
+  if (!last)
     return;
   g_hash_table_unref (model->tensors);
   g_bytes_unref (model->bytes);
@@ -944,7 +1042,8 @@ cpsp_model_read (const CpspModel * model, const char *name, gsize * n)
   float *values = tensor ? g_try_new (float, tensor->n) : NULL;
 
   if (values)
-    to_float (model, tensor, values);
+    to_float ((CpspType) tensor->dtype, model->data + tensor->begin,
+        tensor->n, values);
   if (n)
     *n = values ? tensor->n : 0;
   return values;

@@ -30,7 +30,9 @@ typedef struct
   guint head[3];                // hidden: final_28, final_56, final_11
 } CpspWidths;
 
-// The file at PATH (in GLib's file name encoding). NULL on failure:
+// The file at PATH (in GLib's file name encoding). As long as somebody has a
+// model of the same path, and the file has not changed since (device, inode,
+// size, time of modification), it is the same model. NULL on failure:
 // CPSP_ERROR_NOT_FOUND, CPSP_ERROR_OPEN (unreadable, not a regular file) or
 // CPSP_ERROR_FORMAT.
 CpspModel *cpsp_model_load (const char * path, GError ** error);

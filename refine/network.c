@@ -41,7 +41,9 @@ typedef struct
 
 struct _CpspNetwork
 {
-  gint refs;
+  guint refs;                   // with lock held
+  CpspNetwork *next;            // in shared
+  CpspModel *model;             // a reference
   gboolean no_memory;           // while it is being made: stop reading
   CpspWidths widths;
   GPtrArray *convs, *affines, *heads;   // own all that is below
@@ -53,6 +55,11 @@ struct _CpspNetwork
   UpBlock up[3];
   CpspHead *head[3];            // final_28, final_56, final_11 + final_21
 };
+
+// Networks that somebody has. `folding` is held while one is made, so that
+// nobody makes the same one meanwhile; it is taken before `lock`.
+static GMutex lock, folding;
+static CpspNetwork *shared;
 
 static void
 conv_free (gpointer data)
@@ -162,7 +169,8 @@ read_conv (CpspNetwork * network, const CpspModel * model, const char *name,
         "running_var", NULL);
 
     if (!bias)
-      bias = g_new0 (float, c_out);
+      bias = g_try_new0 (float, c_out);
+    network->no_memory = network->no_memory || !bias;
     for (guint o = 0; o < c_out && !network->no_memory; o++) {
       float scale = gamma[o] / sqrtf (variance[o] + BATCH_NORM_EPSILON);
 
@@ -367,14 +375,28 @@ find_overflow (const CpspNetwork * network)
   return NULL;
 }
 
-CpspNetwork *
-cpsp_network_new (const CpspModel * model, GError ** error)
+static void
+network_free (CpspNetwork * network)
+{
+  for (guint i = 0; i < 4; i++)
+    if (network->bottlenecks[i])
+      g_array_unref (network->bottlenecks[i]);
+  g_ptr_array_unref (network->convs);
+  g_ptr_array_unref (network->affines);
+  g_ptr_array_unref (network->heads);
+  cpsp_model_unref (network->model);
+  g_free (network);
+}
+
+static CpspNetwork *
+fold (CpspModel * model, GError ** error)
 {
   CpspNetwork *network = g_new0 (CpspNetwork, 1);
   const guint *heads;
   const char *overflow;
 
   network->refs = 1;
+  network->model = cpsp_model_ref (model);
   network->widths = *cpsp_model_get_widths (model);
   network->convs = g_ptr_array_new_with_free_func (conv_free);
   network->affines = g_ptr_array_new_with_free_func (affine_free);
@@ -394,7 +416,7 @@ cpsp_network_new (const CpspModel * model, GError ** error)
   if (network->no_memory) {
     g_set_error (error, CPSP_ERROR, CPSP_ERROR_NO_MEMORY,
         "%s: no memory for its weights", cpsp_model_get_path (model));
-    cpsp_network_unref (network);
+    network_free (network);
     return NULL;
   }
   overflow = find_overflow (network);
@@ -402,31 +424,69 @@ cpsp_network_new (const CpspModel * model, GError ** error)
     g_set_error (error, CPSP_ERROR, CPSP_ERROR_FORMAT,
         "%s: %s overflows when its batch norm is applied",
         cpsp_model_get_path (model), overflow);
-    cpsp_network_unref (network);
+    network_free (network);
     return NULL;
   }
+  return network;
+}
+
+// (transfer full) NULL: nobody has one.
+static CpspNetwork *
+find_shared (const CpspModel * model)
+{
+  CpspNetwork *network;
+
+  g_mutex_lock (&lock);
+  for (network = shared; network; network = network->next)
+    if (network->model == model) {
+      network->refs++;
+      break;
+    }
+  g_mutex_unlock (&lock);
+  return network;
+}
+
+CpspNetwork *
+cpsp_network_new (CpspModel * model, GError ** error)
+{
+  CpspNetwork *network;
+
+  g_mutex_lock (&folding);
+  network = find_shared (model);
+  if (!network && (network = fold (model, error))) {
+    g_mutex_lock (&lock);
+    network->next = shared;
+    shared = network;
+    g_mutex_unlock (&lock);
+  }
+  g_mutex_unlock (&folding);
   return network;
 }
 
 CpspNetwork *
 cpsp_network_ref (CpspNetwork * network)
 {
-  g_atomic_int_inc (&network->refs);
+  g_mutex_lock (&lock);
+  network->refs++;
+  g_mutex_unlock (&lock);
   return network;
 }
 
 void
 cpsp_network_unref (CpspNetwork * network)
 {
-  if (!g_atomic_int_dec_and_test (&network->refs))
-    return;
-  for (guint i = 0; i < 4; i++)
-    if (network->bottlenecks[i])
-      g_array_unref (network->bottlenecks[i]);
-  g_ptr_array_unref (network->convs);
-  g_ptr_array_unref (network->affines);
-  g_ptr_array_unref (network->heads);
-  g_free (network);
+  CpspNetwork **link = &shared;
+  gboolean last;
+
+  g_mutex_lock (&lock);
+  last = --network->refs == 0;
+  while (last && *link != network)
+    link = &(*link)->next;
+  if (last)
+    *link = network->next;
+  g_mutex_unlock (&lock);
+  if (last)
+    network_free (network);
 }
 
 const CpspWidths *

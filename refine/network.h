@@ -47,9 +47,10 @@ typedef struct
 
 typedef struct _CpspNetwork CpspNetwork;
 
-// Immutable, reference-counted, may be shared between threads. Does not keep
-// MODEL.
-CpspNetwork *cpsp_network_new (const CpspModel * model, GError ** error);
+// Immutable, reference-counted, may be shared between threads. Holds a
+// reference to MODEL: as long as somebody has a network of it, it is the same
+// network. NULL on failure: NO_MEMORY, or FORMAT if weights overflow.
+CpspNetwork *cpsp_network_new (CpspModel * model, GError ** error);
 CpspNetwork *cpsp_network_ref (CpspNetwork * network);
 void cpsp_network_unref (CpspNetwork * network);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (CpspNetwork, cpsp_network_unref)

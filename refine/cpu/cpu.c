@@ -10,6 +10,7 @@
 #include "cpu.h"
 
 #include "error.h"
+#include "memory.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -22,14 +23,17 @@
 #define POOL_CHANNELS 64
 #define HUGE_PAGE (2 << 20)
 
-// One convolution's weights, shared by all plans with the same layout.
-typedef struct
+// One convolution's weights, shared by all plans of the process with the same
+// layout.
+typedef struct _CachedWeights CachedWeights;
+struct _CachedWeights
 {
   const CpspConv *conv;
   CpspType type;
   guint users;
   CpspOnednnWeights *weights;
-} CachedWeights;
+  CachedWeights *next;
+};
 
 // What an operation needs beyond the program's own description.
 typedef struct
@@ -39,7 +43,7 @@ typedef struct
   guint band_rows;              // rows of output per band; 0: no bands
   CachedWeights *weights, *last_weights;
   float *head_weight;           // HEAD: [c][hidden], hidden padded with zeros
-  float *head_bias, *head_out;
+  float *head_bias, *head_out;  // one allocation
   guint head_hidden;
   float *expand_weight;         // LOGIT: horizontal resize, 2 taps
   guint *expand_index;
@@ -52,6 +56,10 @@ struct _CpspPlan
   const CpspKernels *kernels;
   OpData *ops;
 };
+
+// Also held while weights are converted, so that no two threads do the same.
+static GMutex weights_lock;
+static CachedWeights *all_weights;
 
 // Cores that computing threads have taken, first come first served.
 static GMutex cores_lock;
@@ -177,7 +185,6 @@ cpu_close (CpspDevice * device)
 {
   if (device->onednn)
     cpsp_onednn_free (device->onednn);
-  g_ptr_array_unref (device->weights);
   cpsp_buffer_clear (&device->arena);
   cpsp_buffer_clear (&device->band);
   cpsp_buffer_clear (&device->scratch);
@@ -198,7 +205,6 @@ cpu_open (const CpspDeviceParams * params, GError ** error)
   device->threads = omp_get_num_procs ();
   if (params->threads)
     device->threads = MIN (params->threads, device->threads);
-  device->weights = g_ptr_array_new ();
   device->onednn = cpsp_onednn_new (error);
   if (!device->onednn) {
     cpu_close (device);
@@ -237,60 +243,72 @@ cpu_describe (CpspDevice * device, CpspDeviceInfo * info)
 }
 
 static void
-weights_release (CpspDevice * device, CachedWeights * cached)
+weights_release (CachedWeights * cached)
 {
-  if (--cached->users > 0)
-    return;
-  g_ptr_array_remove_fast (device->weights, cached);
-  cpsp_onednn_weights_free (cached->weights);
-  g_free (cached);
+  CachedWeights **link = &all_weights;
+
+  g_mutex_lock (&weights_lock);
+  if (--cached->users == 0) {
+    while (*link != cached)
+      link = &(*link)->next;
+    *link = cached->next;
+    cpsp_onednn_weights_free (cached->weights);
+    g_free (cached);
+  }
+  g_mutex_unlock (&weights_lock);
 }
 
-// Weights of CONV for PRIMITIVE, with zeros for the padding channels.
+// CONV's weights in the layout that PRIMITIVE wants, with zeros for the
+// padding channels.
+static CpspOnednnWeights *
+convert_weights (CpspDevice * device, const CpspConv * conv,
+    const CpspOnednnShape * shape, const CpspOnednnConv * primitive,
+    GError ** error)
+{
+  gsize taps = conv->kernel * conv->kernel;
+  g_autofree float *weight = NULL;
+  g_autofree float *bias = NULL;
+
+  weight = cpsp_allocate ((gsize) shape->c_out * shape->c_in * taps,
+      sizeof (float), conv->name, error);
+  if (!weight)
+    return NULL;
+  for (guint o = 0; o < conv->c_out; o++)
+    memcpy (weight + o * shape->c_in * taps,
+        conv->weight + o * conv->c_in * taps,
+        conv->c_in * taps * sizeof (float));
+  if (conv->bias) {
+    bias = cpsp_allocate (shape->c_out, sizeof (float), conv->name, error);
+    if (!bias)
+      return NULL;
+    memcpy (bias, conv->bias, conv->c_out * sizeof (float));
+  }
+  return cpsp_onednn_weights_new (device->onednn, primitive, weight, bias,
+      error);
+}
+
 static CachedWeights *
 weights_get (CpspDevice * device, const CpspConv * conv, CpspType type,
     const CpspOnednnShape * shape, const CpspOnednnConv * primitive,
     GError ** error)
 {
   CachedWeights *cached;
-  gsize taps = conv->kernel * conv->kernel;
-  g_autofree float *weight = NULL;
-  g_autofree float *bias = NULL;
   CpspOnednnWeights *weights;
 
-  for (guint i = 0; i < device->weights->len; i++) {
-    cached = g_ptr_array_index (device->weights, i);
+  g_mutex_lock (&weights_lock);
+  for (cached = all_weights; cached; cached = cached->next)
     if (cached->conv == conv && cached->type == type &&
-        cpsp_onednn_weights_fit (cached->weights, primitive)) {
-      cached->users++;
-      return cached;
-    }
+        cpsp_onednn_weights_fit (cached->weights, primitive))
+      break;
+  if (!cached && (weights = convert_weights (device, conv, shape, primitive,
+              error))) {
+    cached = g_new (CachedWeights, 1);
+    *cached = (CachedWeights) { conv, type, 0, weights, all_weights };
+    all_weights = cached;
   }
-  weight = g_try_malloc0_n ((gsize) shape->c_out * shape->c_in * taps,
-      sizeof (float));
-  if (!weight) {
-    g_set_error (error, CPSP_ERROR, CPSP_ERROR_NO_MEMORY,
-        "no memory for the weights of %s", conv->name);
-    return NULL;
-  }
-  for (guint o = 0; o < conv->c_out; o++)
-    memcpy (weight + o * shape->c_in * taps,
-        conv->weight + o * conv->c_in * taps,
-        conv->c_in * taps * sizeof (float));
-  if (conv->bias) {
-    bias = g_new0 (float, shape->c_out);
-    memcpy (bias, conv->bias, conv->c_out * sizeof (float));
-  }
-  weights = cpsp_onednn_weights_new (device->onednn, primitive, weight, bias,
-      error);
-  if (!weights)
-    return NULL;
-  cached = g_new0 (CachedWeights, 1);
-  cached->conv = conv;
-  cached->type = type;
-  cached->users = 1;
-  cached->weights = weights;
-  g_ptr_array_add (device->weights, cached);
+  if (cached)
+    cached->users++;
+  g_mutex_unlock (&weights_lock);
   return cached;
 }
 
@@ -379,15 +397,13 @@ prepare_head (const CpspHead * head, OpData * data, GError ** error)
       CPSP_HEAD_BLOCK;
 
   data->head_hidden = hidden;
-  data->head_weight = g_try_malloc0_n ((gsize) head->c_in * hidden,
-      sizeof (float));
-  if (!data->head_weight) {
-    g_set_error (error, CPSP_ERROR, CPSP_ERROR_NO_MEMORY,
-        "no memory for the weights of %s", head->name);
+  data->head_weight = cpsp_allocate ((gsize) head->c_in * hidden,
+      sizeof (float), head->name, error);
+  data->head_bias = data->head_weight ? cpsp_allocate (2 * (gsize) hidden,
+      sizeof (float), head->name, error) : NULL;
+  if (!data->head_bias)
     return FALSE;
-  }
-  data->head_bias = g_new0 (float, hidden);
-  data->head_out = g_new0 (float, hidden);
+  data->head_out = data->head_bias + hidden;
   for (guint h = 0; h < head->hidden; h++) {
     for (guint c = 0; c < head->c_in; c++)
       data->head_weight[(gsize) c * hidden + h] =
@@ -412,18 +428,24 @@ locate (guint i, guint n_dst, guint n_src, guint * first, guint * second,
   *t = position - *first;
 }
 
-static void
-prepare_logit (const CpspOp * op, guint src_width, OpData * data)
+static gboolean
+prepare_logit (const CpspOp * op, guint src_width, OpData * data,
+    GError ** error)
 {
   guint n = src_width * op->factor;
 
-  data->expand_weight = g_new (float, 2 * n);
-  data->expand_index = g_new (guint, 2 * n);
+  data->expand_weight = cpsp_allocate (2 * (gsize) n, sizeof (float),
+      "a resize", error);
+  data->expand_index = data->expand_weight ? cpsp_allocate (2 * (gsize) n,
+      sizeof (guint), "a resize", error) : NULL;
+  if (!data->expand_index)
+    return FALSE;
   for (guint i = 0; i < n; i++) {
     locate (i, n, src_width, &data->expand_index[i],
         &data->expand_index[n + i], &data->expand_weight[n + i]);
     data->expand_weight[i] = 1 - data->expand_weight[n + i];
   }
+  return TRUE;
 }
 
 // Floats of a thread's row that OP needs.
@@ -460,16 +482,15 @@ cpu_plan_free (CpspPlan * plan)
     OpData *data = &plan->ops[i];
 
     if (data->weights)
-      weights_release (plan->device, data->weights);
+      weights_release (data->weights);
     if (data->last_weights)
-      weights_release (plan->device, data->last_weights);
+      weights_release (data->last_weights);
     if (data->conv)
       cpsp_onednn_conv_free (data->conv);
     if (data->last)
       cpsp_onednn_conv_free (data->last);
     g_free (data->head_weight);
     g_free (data->head_bias);
-    g_free (data->head_out);
     g_free (data->expand_weight);
     g_free (data->expand_index);
   }
@@ -504,7 +525,8 @@ cpu_plan_new (CpspDevice * device, const CpspProgram * program,
     else if (op->kind == CPSP_OP_HEAD)
       ok = prepare_head (op->head, &plan->ops[i], error);
     else if (op->kind == CPSP_OP_LOGIT)
-      prepare_logit (op, program->tensors[op->src[0]].width, &plan->ops[i]);
+      ok = prepare_logit (op, program->tensors[op->src[0]].width,
+          &plan->ops[i], error);
     ok = ok && cpsp_cpu_rows (device, row_floats (plan, op), error);
   }
   cpsp_cpu_leave (device);

@@ -35,7 +35,6 @@ struct _CpspDevice
   guint threads;
   guint callers_threads;        // OpenMP's setting, while we compute
   CpspOnednn *onednn;
-  GPtrArray *weights;           // of CachedWeights (cpu.c)
   CpspBuffer arena, band, scratch;
   CpspBuffer rows;              // `threads` parts, see cpsp_cpu_rows
   gsize planes_size;            // bytes of all planes

@@ -18,6 +18,11 @@ typedef dnnl_memory_desc_t DescOwner;
 #define desc_clear(owner) ((void) (owner))
 #endif
 
+// There is one engine in the process: weights are shared between threads.
+static GMutex engine_lock;
+static dnnl_engine_t shared_engine;
+static guint engine_users;
+
 struct _CpspOnednn
 {
   dnnl_engine_t engine;
@@ -67,12 +72,37 @@ cpsp_onednn_version (void)
   return text;
 }
 
+static gboolean
+engine_use (dnnl_engine_t * engine, GError ** error)
+{
+  gboolean ok;
+
+  g_mutex_lock (&engine_lock);
+  ok = engine_users > 0 ||
+      CHECK (dnnl_engine_create (&shared_engine, dnnl_cpu, 0));
+  if (ok) {
+    engine_users++;
+    *engine = shared_engine;
+  }
+  g_mutex_unlock (&engine_lock);
+  return ok;
+}
+
+static void
+engine_release (void)
+{
+  g_mutex_lock (&engine_lock);
+  if (--engine_users == 0)
+    dnnl_engine_destroy (shared_engine);
+  g_mutex_unlock (&engine_lock);
+}
+
 CpspOnednn *
 cpsp_onednn_new (GError ** error)
 {
   CpspOnednn *onednn = g_new0 (CpspOnednn, 1);
 
-  if (!CHECK (dnnl_engine_create (&onednn->engine, dnnl_cpu, 0)) ||
+  if (!engine_use (&onednn->engine, error) ||
       !CHECK (dnnl_stream_create (&onednn->stream, onednn->engine,
               dnnl_stream_default_flags))) {
     cpsp_onednn_free (onednn);
@@ -87,7 +117,7 @@ cpsp_onednn_free (CpspOnednn * onednn)
   if (onednn->stream)
     dnnl_stream_destroy (onednn->stream);
   if (onednn->engine)
-    dnnl_engine_destroy (onednn->engine);
+    engine_release ();
   g_free (onednn);
 }
 

@@ -713,7 +713,19 @@ test_many_members (void)
     g_string_append_printf (header, "%s\"%u\":0", i ? "," : "", i);
   g_string_append_c (header, '}');
   g_autoptr (GBytes) bytes = pack (header->str, -1, NULL, 0);
-  assert_bad_bytes (bytes, "too many", NULL);
+  assert_bad_bytes (bytes, "too many members", NULL);
+}
+
+static void
+test_many_values (void)
+{
+  g_autoptr (GString) header = g_string_new ("{\"a\": {\"shape\": [1");
+
+  for (guint i = 0; i < 70000; i++)
+    g_string_append (header, ",1");
+  g_string_append (header, "]}}");
+  g_autoptr (GBytes) bytes = pack (header->str, -1, NULL, 0);
+  assert_bad_bytes (bytes, "too many values", NULL);
 }
 
 static void
@@ -729,12 +741,12 @@ test_long_name (void)
 static void
 test_huge_header (void)
 {
-  g_autofree char *header = g_strnfill ((8 << 20) + 1, ' ');
+  g_autofree char *header = g_strnfill ((1 << 20) + 1, ' ');
 
   memcpy (header, "{}", 2);
   g_autoptr (GBytes) bytes = pack (header, -1, NULL, 0);
-  assert_bad_bytes (bytes, "8388609", NULL);
-  header[8 << 20] = '\0';
+  assert_bad_bytes (bytes, "1048577", NULL);
+  header[1 << 20] = '\0';
   g_autoptr (GBytes) smaller = pack (header, -1, NULL, 0);
   assert_bad_bytes (smaller, "missing", NULL);
 }
@@ -957,6 +969,7 @@ main (int argc, char **argv)
   g_test_add_func ("/model/bad/header/nul", test_nul);
   g_test_add_func ("/model/bad/header/brackets", test_brackets);
   g_test_add_func ("/model/bad/header/many-members", test_many_members);
+  g_test_add_func ("/model/bad/header/many-values", test_many_values);
   g_test_add_func ("/model/bad/header/long-name", test_long_name);
   g_test_add_func ("/model/bad/header/huge", test_huge_header);
   g_test_add_func ("/model/bad/header/sizes", test_header_sizes);
