@@ -68,10 +68,12 @@ get_loss (const GstVideoFormatInfo * format, const GstVideoFormatInfo * video)
       || holds_unchanged (format, video))
     return 0;
   if (format->depth[0] < video->depth[0])
-    loss += 8;
+    loss += 16;
   if (format->w_sub[1] > video->w_sub[1] || format->h_sub[1] > video->h_sub[1])
-    loss += 4;
+    loss += 8;
   if (!is_same_family (format, video))
+    loss += 4;
+  else if (!has_same_chroma (format, video))
     loss += 2;
   if (format->depth[0] > video->depth[0])
     loss += 1;
@@ -160,17 +162,11 @@ components_lie_alike (const GstVideoFormatInfo * a,
       && a->pixel_stride[c] == b->pixel_stride[c];
 }
 
-static guint
-get_component_width (const GstVideoFrame * frame, guint c)
-{
-  return GST_VIDEO_FRAME_COMP_WIDTH (frame, c);
-}
-
 static void
 copy_rows (GstVideoFrame * dst, const GstVideoFrame * src, guint c)
 {
   guint height = GST_VIDEO_FRAME_COMP_HEIGHT (dst, c);
-  gsize bytes = (gsize) get_component_width (dst, c)
+  gsize bytes = (gsize) GST_VIDEO_FRAME_COMP_WIDTH (dst, c)
       * GST_VIDEO_FRAME_COMP_PSTRIDE (dst, c);
   guint to_plane = GST_VIDEO_FRAME_COMP_PLANE (dst, c);
   guint from_plane = GST_VIDEO_FRAME_COMP_PLANE (src, c);
@@ -203,7 +199,7 @@ copy_words (guint16 * restrict to, guint to_step, guint to_shift,
 static void
 copy_component (GstVideoFrame * dst, const GstVideoFrame * src, guint c)
 {
-  guint width = get_component_width (dst, c);
+  guint width = GST_VIDEO_FRAME_COMP_WIDTH (dst, c);
   guint height = GST_VIDEO_FRAME_COMP_HEIGHT (dst, c);
   CpspComponent to, from;
 
@@ -354,77 +350,94 @@ gst_cascade_psp_output_get_color (const GstVideoInfo * info,
         (1 << info->finfo->depth[c]) - 1);
 }
 
-// How the weights around a component's sample count along an axis: those of
-// the pixel before its first one, of that and of the one after it, of 4.
+// How the weights around a sample count along an axis: those of the pixel
+// before its first one, of that and of the one after it. They sum up to 1.
 typedef struct
 {
   guint shift;                  // log2 of pixels per sample
-  guint tap[3];
+  float tap[3];
 } Axis;
 
 static void
 axis_init (Axis * axis, guint shift, gboolean cosited)
 {
-  *axis = (Axis) { shift, { 0, 4, 0 } };
+  *axis = (Axis) { shift, { 0, 1, 0 } };
   if (shift > 0 && cosited)
-    *axis = (Axis) { shift, { 1, 2, 1 } };
+    *axis = (Axis) { shift, { 0.25f, 0.5f, 0.25f } };
   else if (shift > 0)
-    *axis = (Axis) { shift, { 0, 2, 2 } };
+    *axis = (Axis) { shift, { 0, 0.5f, 0.5f } };
 }
 
 CPSP_CLONES static void
-weigh_bytes (float *restrict to, const guint8 * from, float scale, guint n)
+add_bytes (float *restrict to, const guint8 * from, float scale, guint n)
 {
   for (guint i = 0; i < n; i++)
-    to[i] = from[i] * scale;
+    to[i] += from[i] * scale;
 }
 
 CPSP_CLONES static void
-weigh_words (float *restrict to, const guint16 * from, float scale, guint n)
+add_words (float *restrict to, const guint16 * from, float scale, guint n)
 {
   for (guint i = 0; i < n; i++)
-    to[i] = from[i] * scale;
+    to[i] += from[i] * scale;
 }
 
-static guint
-get_weight (const CpspAlphaView * weight, gint x, gint y)
+// Adds SCALE times the weights of row Y from pixel X on, which may be outside.
+static void
+add_row (float *to, const CpspAlphaView * weight, gint x, gint y, float scale,
+    guint n)
 {
-  const guint8 *row;
+  gint row = CLAMP (y, 0, (gint) weight->height - 1);
+  const guint8 *from = weight->data + (gssize) row * weight->stride_bytes;
+  gint first = MAX (x, 0);
+  gint last = MIN (x + (gint) n, (gint) weight->width);
+  gboolean bytes = weight->format == CPSP_ALPHA_U8;
+  float border[2];
 
-  x = CLAMP (x, 0, (gint) weight->width - 1);
-  y = CLAMP (y, 0, (gint) weight->height - 1);
-  row = weight->data + (gssize) y * weight->stride_bytes;
-  return weight->format == CPSP_ALPHA_U8 ? row[x] : ((const guint16 *) row)[x];
+  scale /= bytes ? 255 : 65535;
+  if (bytes)
+    add_bytes (to + first - x, from + first, scale, last - first);
+  else
+    add_words (to + first - x, (const guint16 *) from + first, scale,
+        last - first);
+
+  border[0] = bytes ? from[0] : ((const guint16 *) from)[0];
+  border[1] = bytes ? from[weight->width - 1]
+      : ((const guint16 *) from)[weight->width - 1];
+  for (gint i = x; i < first; i++)
+    to[i - x] += border[0] * scale;
+  for (gint i = last; i < x + (gint) n; i++)
+    to[i - x] += border[1] * scale;
 }
 
-// Weights, of 0 to 1, of N samples from (x, y) on.
+CPSP_CLONES static void
+halve_row (float *restrict to, const float *from, const float tap[3], guint n)
+{
+  float before = tap[0], first = tap[1], second = tap[2];
+
+  for (guint i = 0; i < n; i++)
+    to[i] = before * from[2 * i] + first * from[2 * i + 1]
+        + second * from[2 * i + 2];
+}
+
+// Weights, of 0 to 1, of N samples, at most CHUNK, from (x, y) on.
 static void
 get_weights (float *to, const CpspAlphaView * weight, const Axis * across,
     const Axis * down, guint x, guint y, guint n)
 {
-  float max = weight->format == CPSP_ALPHA_U8 ? 255 : 65535;
+  float pixels[2 * CHUNK + 1];
+  float *sum = across->shift ? pixels : to;
+  gint first = across->shift ? 2 * (gint) x - 1 : (gint) x;
+  guint n_pixels = across->shift ? 2 * n + 1 : n;
 
-  if (across->shift == 0 && down->shift == 0) {
-    const guint8 *row = weight->data + (gssize) y * weight->stride_bytes;
-
-    if (weight->format == CPSP_ALPHA_U8)
-      weigh_bytes (to, row + x, 1 / max, n);
-    else
-      weigh_words (to, (const guint16 *) row + x, 1 / max, n);
-    return;
+  memset (sum, 0, n_pixels * sizeof (float));
+  for (guint k = 0; k < 3; k++) {
+    if (down->tap[k] > 0)
+      add_row (sum, weight, first, (gint) (y << down->shift) + (gint) k - 1,
+          down->tap[k], n_pixels);
   }
-  for (guint i = 0; i < n; i++) {
-    gint left = ((x + i) << across->shift) - 1;
-    gint top = (y << down->shift) - 1;
-    guint sum = 0;
-
-    for (guint v = 0; v < 3; v++)
-      for (guint u = 0; u < 3; u++)
-        if (across->tap[u] && down->tap[v])
-          sum += across->tap[u] * down->tap[v]
-              * get_weight (weight, left + (gint) u, top + (gint) v);
-    to[i] = sum / (16 * max);
-  }
+  if (across->shift)
+    halve_row (to, sum, across->tap, n);
 }
 
 // Steps in elements; a colour's samples are within its depth, so the mixture
@@ -447,35 +460,46 @@ mix_words (guint16 * row, guint step, float color, const float *weight,
 }
 
 static void
-mix_component (GstVideoFrame * dst, guint c, guint color,
-    const CpspAlphaView * weight)
+mix_chunk (const CpspComponent * component, guint x, guint y, guint color,
+    const float *weights, guint n)
+{
+  guint8 *at = (guint8 *) component->data
+      + (gssize) y * component->stride_bytes
+      + (gsize) x * component->step_bytes;
+
+  if (component->wide)
+    mix_words ((guint16 *) at, component->step_bytes / 2, color, weights, n);
+  else
+    mix_bytes (at, component->step_bytes, color, weights, n);
+}
+
+// Components FIRST up to END, whose samples are at the same places.
+static void
+mix_components (GstVideoFrame * dst, guint first, guint end,
+    const guint color[3], const CpspAlphaView * weight)
 {
   const GstVideoFormatInfo *format = dst->info.finfo;
   GstVideoChromaSite site = GST_VIDEO_INFO_CHROMA_SITE (&dst->info);
-  guint width = get_component_width (dst, c);
-  guint height = GST_VIDEO_FRAME_COMP_HEIGHT (dst, c);
-  CpspComponent component;
+  guint width = GST_VIDEO_FRAME_COMP_WIDTH (dst, first);
+  guint height = GST_VIDEO_FRAME_COMP_HEIGHT (dst, first);
+  CpspComponent component[3];
   Axis across, down;
   float weights[CHUNK];
 
-  gst_cascade_psp_component_init (&component, dst, c);
-  axis_init (&across, format->w_sub[c], site & GST_VIDEO_CHROMA_SITE_H_COSITED);
-  axis_init (&down, format->h_sub[c], site & GST_VIDEO_CHROMA_SITE_V_COSITED);
+  for (guint c = first; c < end; c++)
+    gst_cascade_psp_component_init (&component[c], dst, c);
+  axis_init (&across, format->w_sub[first],
+      site & GST_VIDEO_CHROMA_SITE_H_COSITED);
+  axis_init (&down, format->h_sub[first],
+      site & GST_VIDEO_CHROMA_SITE_V_COSITED);
 
   for (guint y = 0; y < height; y++) {
-    guint8 *row = (guint8 *) component.data
-        + (gssize) y * component.stride_bytes;
-
     for (guint x = 0; x < width; x += CHUNK) {
       guint n = MIN (width - x, CHUNK);
-      guint8 *at = row + (gsize) x * component.step_bytes;
 
       get_weights (weights, weight, &across, &down, x, y, n);
-      if (component.wide)
-        mix_words ((guint16 *) at, component.step_bytes / 2, color, weights,
-            n);
-      else
-        mix_bytes (at, component.step_bytes, color, weights, n);
+      for (guint c = first; c < end; c++)
+        mix_chunk (&component[c], x, y, color[c], weights, n);
     }
   }
 }
@@ -484,11 +508,14 @@ void
 gst_cascade_psp_output_mix (GstVideoFrame * dst, GstCascadePspColor color,
     const CpspAlphaView * weight)
 {
+  const GstVideoFormatInfo *format = dst->info.finfo;
+  guint end = format->w_sub[1] || format->h_sub[1] ? 1 : 3;
   guint sample[3];
 
   gst_cascade_psp_output_get_color (&dst->info, color, sample);
-  for (guint c = 0; c < 3; c++)
-    mix_component (dst, c, sample[c], weight);
+  mix_components (dst, 0, end, sample, weight);
+  if (end < 3)
+    mix_components (dst, end, 3, sample, weight);
 }
 
 /* The room */
@@ -517,10 +544,15 @@ make_converter (const GstVideoInfo * from, const GstVideoInfo * to)
 {
   GstStructure *options = gst_structure_new_empty ("options");
 
-  // Chroma that stays where it is need not pass through filters.
+  // What stays as it is need not pass through filters, nor be dithered on its
+  // way through 16 bits.
   if (has_same_chroma (to->finfo, from->finfo))
     gst_structure_set (options, GST_VIDEO_CONVERTER_OPT_CHROMA_MODE,
         GST_TYPE_VIDEO_CHROMA_MODE, GST_VIDEO_CHROMA_MODE_NONE, NULL);
+  if (is_same_family (to->finfo, from->finfo)
+      && to->finfo->depth[0] >= from->finfo->depth[0])
+    gst_structure_set (options, GST_VIDEO_CONVERTER_OPT_DITHER_METHOD,
+        GST_TYPE_VIDEO_DITHER_METHOD, GST_VIDEO_DITHER_NONE, NULL);
   return gst_video_converter_new (from, to, options);
 }
 
