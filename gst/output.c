@@ -7,7 +7,7 @@
 #include "frameview.h"
 #include "refine/clones.h"
 
-// Weights of chroma are made for so many pixels at a time.
+// Weights are made for so many pixels at a time.
 #define CHUNK 512
 
 #define FORMAT_VALUE(format) GST_VIDEO_FORMAT_##format,

@@ -81,7 +81,7 @@ typedef struct
   // set_info().
   CpspAlphaView alpha;
 
-  CpspAlphaView scratch;        // like alpha
+  CpspAlphaView scratch;        // a plane like alpha, from call to call
   CpspEdge *edge;
   GstVideoConverter *converter; // NULL: the video's samples are copied
 } GstCascadePspOutput;
