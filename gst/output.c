@@ -12,6 +12,7 @@
 
 #define FORMAT_VALUE(format) GST_VIDEO_FORMAT_##format,
 
+// Their samples are bytes or words, without bits below or above.
 static const GstVideoFormat formats[] = {
   GST_VIDEO_FORMAT_GRAY8,
   GST_CASCADE_PSP_OUTPUT_FOREACH (FORMAT_VALUE)
@@ -189,11 +190,11 @@ copy_bytes (guint8 * restrict to, guint to_step, const guint8 * from,
 
 // Steps in words
 CPSP_CLONES static void
-copy_words (guint16 * restrict to, guint to_step, guint to_shift,
-    const guint16 * from, guint from_step, guint from_shift, guint n)
+copy_words (guint16 * restrict to, guint to_step, const guint16 * from,
+    guint from_step, guint shift, guint n)
 {
   for (guint i = 0; i < n; i++)
-    to[i * to_step] = (from[i * from_step] >> from_shift) << to_shift;
+    to[i * to_step] = from[i * from_step] >> shift;
 }
 
 static void
@@ -210,7 +211,7 @@ copy_component (GstVideoFrame * dst, const GstVideoFrame * src, guint c)
     const guint8 *from_row = from.data + (gssize) y * from.stride_bytes;
 
     if (to.wide)
-      copy_words ((guint16 *) to_row, to.step_bytes / 2, to.shift,
+      copy_words ((guint16 *) to_row, to.step_bytes / 2,
           (const guint16 *) from_row, from.step_bytes / 2, from.shift, width);
     else
       copy_bytes (to_row, to.step_bytes, from_row, from.step_bytes, width);
@@ -553,6 +554,12 @@ make_converter (const GstVideoInfo * from, const GstVideoInfo * to)
       && to->finfo->depth[0] >= from->finfo->depth[0])
     gst_structure_set (options, GST_VIDEO_CONVERTER_OPT_DITHER_METHOD,
         GST_TYPE_VIDEO_DITHER_METHOD, GST_VIDEO_DITHER_NONE, NULL);
+  // GStreamer's short cut from UYVY to AYUV writes past rows of odd width, and
+  // crashes. This keeps it from that, and means nothing without dithering.
+  if (GST_VIDEO_INFO_FORMAT (from) == GST_VIDEO_FORMAT_UYVY
+      && GST_VIDEO_INFO_FORMAT (to) == GST_VIDEO_FORMAT_AYUV)
+    gst_structure_set (options, GST_VIDEO_CONVERTER_OPT_DITHER_QUANTIZATION,
+        G_TYPE_UINT, 2, NULL);
   return gst_video_converter_new (from, to, options);
 }
 

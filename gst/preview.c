@@ -31,7 +31,7 @@ fill_component (GstVideoFrame * dst, guint c, const CpspRect * area,
       guint8 *at = row + (gsize) i * component.step_bytes;
 
       if (component.wide)
-        *(guint16 *) at = sample << component.shift;
+        *(guint16 *) at = sample;
       else
         *at = sample;
     }
