@@ -38,6 +38,9 @@
  *
  * The video's end is the end. A GAP on the video pad leaves as one.
  *
+ * Local crops run within the regions of interest that the video's buffers carry
+ * (#GstVideoRegionOfInterestMeta), if they do.
+ *
  * ## Output
  *
  * A mask of the video's size, framerate and pixel aspect ratio, with the video
@@ -803,11 +806,16 @@ gst_cascade_psp_refine_fail_map (GstCascadePspRefine * self, GstBuffer * buffer)
   return FALSE;
 }
 
+// Of more regions of interest the last one is the rectangle around the rest.
+#define MAX_REGIONS 32
+
 // A frame on its way through.
 typedef struct
 {
   GstBuffer *video;
   GstCascadePspSpan span;
+  CpspRect regions[MAX_REGIONS];
+  guint n_regions;
   GstCascadePspPolicy policy;
   GstCascadePspDue due;
   double budget_ms;             // for the refinement; 0: as long as it takes
@@ -865,6 +873,16 @@ init_job (GstCascadePspRefine * self, Job * job, GstBuffer * video,
   GST_OBJECT_UNLOCK (self);
 }
 
+// What a refinement takes, if it may be degraded the cheapest one; 0: not known.
+static GstClockTime
+get_cost (GstCascadePspRefine * self, const Job * job)
+{
+  if (job->policy.overload != GST_CASCADE_PSP_REFINE_OVERLOAD_DEGRADE)
+    return self->cost;
+  return (GstClockTime) (cpsp_refiner_get_cheapest_ms (self->refiner)
+      * GST_MSECOND);
+}
+
 // What becomes of a frame that there is no time to refine.
 static GstCascadePspFate
 choose_without_refining (GstCascadePspRefine * self, const Job * job)
@@ -880,6 +898,7 @@ choose_without_refining (GstCascadePspRefine * self, const Job * job)
 static void
 choose_fate (GstCascadePspRefine * self, Job * job)
 {
+  GstClockTime cost = get_cost (self, job);
   GstClockTimeDiff left, budget;
 
   if (job->report.missing) {
@@ -903,8 +922,7 @@ choose_fate (GstCascadePspRefine * self, Job * job)
 
   left = gst_cascade_psp_due_get_left (&job->due);
   budget = gst_cascade_psp_due_get_budget (&job->due, left);
-  if (gst_cascade_psp_pace_allows (&self->pace, job->span.start, left,
-          self->cost)) {
+  if (gst_cascade_psp_pace_allows (&self->pace, job->span.start, left, cost)) {
     if (budget != GST_CASCADE_PSP_FOR_EVER
         && job->policy.overload == GST_CASCADE_PSP_REFINE_OVERLOAD_DEGRADE)
       job->budget_ms = MAX (budget, 1) / (double) GST_MSECOND;
@@ -914,31 +932,100 @@ choose_fate (GstCascadePspRefine * self, Job * job)
   GST_DEBUG_OBJECT (self, "no time for the frame at %" GST_TIME_FORMAT ": %"
       GST_STIME_FORMAT " left of %" GST_TIME_FORMAT,
       GST_TIME_ARGS (job->span.start), GST_STIME_ARGS (left),
-      GST_TIME_ARGS (self->cost));
+      GST_TIME_ARGS (cost));
   job->report.overloaded = TRUE;
   job->report.fate = choose_without_refining (self, job);
+}
+
+static void
+add_region (Job * job, const CpspRect * region)
+{
+  CpspRect *last = &job->regions[MAX_REGIONS - 1];
+  gint x, y;
+
+  if (job->n_regions < MAX_REGIONS) {
+    job->regions[job->n_regions++] = *region;
+    return;
+  }
+  x = MIN (last->x, region->x);
+  y = MIN (last->y, region->y);
+  last->width = MAX (last->x + last->width, region->x + region->width) - x;
+  last->height = MAX (last->y + last->height, region->y + region->height) - y;
+  last->x = x;
+  last->y = y;
+}
+
+static void
+find_regions (Job * job)
+{
+  gpointer state = NULL;
+  GstMeta *meta;
+
+  while ((meta = gst_buffer_iterate_meta_filtered (job->video, &state,
+              GST_VIDEO_REGION_OF_INTEREST_META_API_TYPE))) {
+    const GstVideoRegionOfInterestMeta *roi =
+        (const GstVideoRegionOfInterestMeta *) meta;
+    // Numbers that no frame reaches must not overflow.
+    CpspRect region = {
+      .x = MIN (roi->x, CPSP_FRAME_SIZE_MAX),
+      .y = MIN (roi->y, CPSP_FRAME_SIZE_MAX),
+      .width = MIN (roi->w, CPSP_FRAME_SIZE_MAX),
+      .height = MIN (roi->h, CPSP_FRAME_SIZE_MAX),
+    };
+
+    add_region (job, &region);
+  }
+}
+
+// How much of what the settings ask for was done, of 0 to 1: by area of the
+// Global step; the Local step counts half.
+static double
+get_quality (GstCascadePspRefine * self, const CpspSettings * settings,
+    const CpspStats * stats)
+{
+  guint size = MAX (self->alpha.view.width, self->alpha.view.height);
+  double quality = 1;
+
+  if (!settings->enlarge_small)
+    size = MIN (size, settings->crop_size);
+  else
+    size = settings->crop_size;
+  // It may be smaller by rounding.
+  if (stats->global_size > 0 && stats->global_size + 1 < size)
+    quality = (double) stats->global_size * stats->global_size / size / size;
+  if (stats->local_skipped)
+    quality *= 0.5;
+  else if (stats->crops_skipped > 0)
+    quality *= 0.5 + 0.5 * stats->crops_run / stats->crops_planned;
+  return quality;
 }
 
 static gboolean
 gst_cascade_psp_refine_run (GstCascadePspRefine * self, Job * job,
     const CpspImageView * image, const CpspMaskView * mask)
 {
+  const CpspSettings *settings = &job->policy.settings;
   CpspStats *stats = &job->report.stats;
+  CpspFrame frame = {.image = image,.mask = mask,.budget_ms = job->budget_ms };
   GstClockTime cost;
   GError *error = NULL;
 
-  if (!cpsp_refiner_refine (self->refiner, &job->policy.settings,
-          &(CpspFrame) {.image = image,.mask = mask}, &self->alpha.view, stats,
-          &error)) {
+  find_regions (job);
+  frame.n_regions = job->n_regions;
+  frame.regions = job->n_regions > 0 ? job->regions : NULL;
+  if (!cpsp_refiner_refine (self->refiner, settings, &frame, &self->alpha.view,
+          stats, &error)) {
     POST_ENGINE_ERROR (self, error, "refining a frame");
     return FALSE;
   }
-  GST_LOG_OBJECT (self, "%u of %u crops, %.1f ms", stats->crops_run,
-      stats->crops_grid, stats->total_ms);
+  GST_LOG_OBJECT (self, "%u of %u crops, Global step at %u, %.1f of %.1f ms",
+      stats->crops_run, stats->crops_planned, stats->global_size,
+      stats->total_ms, job->budget_ms);
   cost = (GstClockTime) (stats->total_ms * GST_MSECOND);
   self->cost = self->cost > 0 ? (self->cost + cost) / 2 : cost;
   self->alpha.start = job->span.start;
-  job->report.quality = 1;
+  job->report.quality = get_quality (self, settings, stats);
+  job->report.overloaded = job->report.quality < 1;
   return TRUE;
 }
 
@@ -1426,8 +1513,11 @@ install_properties (GObjectClass * object_class)
    * - `latency` (#guint64): own latency declared, nanoseconds
    * - `global-ms`, `local-ms`, `finish-ms`, `total-ms` (#gdouble):
    *   milliseconds that the last refined frame took, by step
-   * - `crops-run`, `crops-grid` (#guint): Local crops of that frame, and how
-   *   many the published grid has
+   * - `global-size` (#guint): long side of that frame's Global step, pixels
+   * - `crops-planned`, `crops-run`, `crops-skipped` (#guint): Local crops of
+   *   that frame; those skipped did not fit into its time
+   * - `local-skipped` (#gboolean): there was no time for a single one
+   * - `crops-grid` (#guint): how many the published grid has
    * - `mask-age` (#gint64): nanoseconds from the start of that frame's mask to
    *   its own
    * - `memory-bytes` (#guint64): memory of the engine but for the weights
@@ -1439,7 +1529,6 @@ install_properties (GObjectClass * object_class)
       g_param_spec_boxed ("stats", "Statistics",
           "What the element has done since it started", GST_TYPE_STRUCTURE,
           G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
-
 
   gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_BACKEND, 0);
   gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_PRECISION, 0);

@@ -50,7 +50,11 @@ add_steps (GstStructure * structure, const GstCascadePspFrameReport * frame)
       "local-ms", G_TYPE_DOUBLE, frame->stats.local_ms,
       "finish-ms", G_TYPE_DOUBLE, frame->stats.finish_ms,
       "total-ms", G_TYPE_DOUBLE, frame->stats.total_ms,
+      "global-size", G_TYPE_UINT, frame->stats.global_size,
+      "crops-planned", G_TYPE_UINT, frame->stats.crops_planned,
       "crops-run", G_TYPE_UINT, frame->stats.crops_run,
+      "crops-skipped", G_TYPE_UINT, frame->stats.crops_skipped,
+      "local-skipped", G_TYPE_BOOLEAN, frame->stats.local_skipped,
       "crops-grid", G_TYPE_UINT, frame->stats.crops_grid,
       "mask-age", G_TYPE_INT64, frame->mask_age, NULL);
 }

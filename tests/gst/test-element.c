@@ -43,6 +43,61 @@ GST_START_TEST (test_stats)
 
 GST_END_TEST;
 
+static guint
+count_crops (Fixture * fixture)
+{
+  GstStructure *stats;
+  guint n;
+
+  g_object_get (fixture->element, "stats", &stats, NULL);
+  fail_unless (gst_structure_get_uint (stats, "crops-run", &n));
+  gst_structure_free (stats);
+  return n;
+}
+
+// Of a frame at MS with N regions at the left, and one at X, Y.
+static guint
+refine_regions (Fixture * fixture, guint ms, guint n, guint x, guint y)
+{
+  GstBuffer *video = make_buffer (fixture->video, ms, FRAME_MS);
+
+  for (guint i = 0; i < n; i++)
+    gst_buffer_add_video_region_of_interest_meta (video, "left", 0, 0, 90, 90);
+  gst_buffer_add_video_region_of_interest_meta (video, "other", x, y, 90, 90);
+  gst_harness_push (fixture->video, video);
+  expect_alpha (fixture, ms, 0);
+  return count_crops (fixture);
+}
+
+// Crops run where somebody looks. (This model is unsure everywhere.)
+GST_START_TEST (test_regions_of_interest)
+{
+  guint all, corner, both;
+  Fixture f;
+
+  set_up_bare (&f, FALSE);
+  set_option (&f, "local-step", "always");
+  gst_harness_set_src_caps_str (f.video, VIDEO_CAPS ("RGB", 400, 300));
+  gst_harness_set_src_caps_str (f.mask, STILL_MASK_CAPS);
+  push_mask (&f, 0, NONE);
+  push_eos (f.mask);
+
+  push_video (&f, 0);
+  expect_alpha (&f, 0, 0);
+  all = count_crops (&f);
+  corner = refine_regions (&f, 40, 0, 300, 200);
+  fail_unless (corner > 0 && corner < all);
+  both = refine_regions (&f, 80, 1, 300, 200);
+  fail_unless (both > corner && both < all);
+  // Of more than anybody counts the last one counts too.
+  fail_unless_equals_int (refine_regions (&f, 120, 31, 300, 200), both);
+  fail_unless (refine_regions (&f, 160, 50, 300, 200) >= both);
+  fail_unless_equals_int (refine_regions (&f, 200, 0, G_MAXUINT, 5000), 0);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
 GST_START_TEST (test_post_messages)
 {
   static const char *const fates[] = { "refined", "refined", "passed" };
@@ -335,6 +390,7 @@ element_suite (void)
 
   suite_add_tcase (suite, tcase);
   tcase_add_test (tcase, test_stats);
+  tcase_add_test (tcase, test_regions_of_interest);
   tcase_add_test (tcase, test_post_messages);
   tcase_add_test (tcase, test_crop_size_while_playing);
   tcase_add_test (tcase, test_controlled_threshold);

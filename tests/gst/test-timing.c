@@ -253,6 +253,44 @@ GST_START_TEST (test_overload_coarse)
 
 GST_END_TEST;
 
+// Time enough to come in time, but a budget that nothing fits into: the
+// cheapest way.
+GST_START_TEST (test_degrade)
+{
+  GstMessage *message;
+  gint quality;
+  Fixture f;
+
+  set_up_bare (&f, TRUE);
+  g_object_set (f.element, "crop-size", 256, "local-step", 1 /* always */ ,
+      "processing-deadline", G_GUINT64_CONSTANT (1), NULL);
+  gst_harness_set_src_caps_str (f.video,
+      "video/x-raw,format=RGB,width=256,height=192,framerate=1/1000");
+  gst_harness_set_src_caps_str (f.mask, STILL_MASK_CAPS);
+  gst_harness_push (f.video, make_buffer (f.video, 0, 1000000));
+  push_mask (&f, 0, NONE);
+  expect_alpha (&f, 0, 0);
+  expect_count (&f, "degraded", 1);
+  expect_count (&f, "refined", 1);
+  expect_count (&f, "late", 0);
+  message = gst_bus_pop_filtered (f.bus, GST_MESSAGE_QOS);
+  fail_unless (message != NULL);
+  gst_message_parse_qos_values (message, NULL, NULL, &quality);
+  fail_unless (quality > 0 && quality < 500000, "quality %d", quality);
+  gst_message_unref (message);
+
+  // The same frame with all the time it wants
+  set_option (&f, "overload", "repeat");
+  gst_harness_push (f.video, make_buffer (f.video, 1000000, 1000000));
+  push_mask (&f, 1000000, NONE);
+  expect_alpha (&f, 1000000, 1000000);
+  expect_count (&f, "refined", 2);
+  expect_count (&f, "degraded", 1);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
 static void
 push_qos (Fixture * fixture, guint timestamp_ms, gint late_ms)
 {
@@ -318,6 +356,7 @@ timing_suite (void)
   suite_add_tcase (suite, tcase);
   tcase_add_loop_test (tcase, test_overload, 0, 2);
   tcase_add_test (tcase, test_overload_drop);
+  tcase_add_test (tcase, test_degrade);
   tcase_add_test (tcase, test_overload_coarse);
   tcase_add_loop_test (tcase, test_qos_event, 0, 2);
   return suite;
