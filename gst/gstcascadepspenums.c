@@ -123,4 +123,27 @@ DEFINE_ENUM (gst_cascade_psp_refine_overload_get_type,
     {GST_CASCADE_PSP_REFINE_OVERLOAD_DROP, "A GAP event takes its place",
         "drop"})
 
+/**
+ * GstCascadePspRefineShow:
+ * @alpha: the refined alpha
+ * @coarse: the coarse mask in its place, not refined
+ * @tiles: the refined alpha, and outlines of the Local crops: green the ones
+ *   that ran, red those that there was no time for
+ * @uncertainty: the opaque video, the more magenta the less sure the alpha is;
+ *   alpha alone is that doubt itself
+ *
+ * What leaves: to see what the element does.
+ *
+ * Since: 0.1
+ */
+DEFINE_ENUM (gst_cascade_psp_refine_show_get_type,
+    "GstCascadePspRefineShow",
+    {GST_CASCADE_PSP_REFINE_SHOW_ALPHA, "The refined alpha", "alpha"},
+    {GST_CASCADE_PSP_REFINE_SHOW_COARSE, "The coarse mask, not refined",
+        "coarse"},
+    {GST_CASCADE_PSP_REFINE_SHOW_TILES,
+        "The refined alpha, and outlines of the Local crops", "tiles"},
+    {GST_CASCADE_PSP_REFINE_SHOW_UNCERTAINTY,
+        "How unsure the alpha is", "uncertainty"})
+
 /* *INDENT-ON* */

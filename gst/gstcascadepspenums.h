@@ -27,6 +27,15 @@ typedef enum
   GST_CASCADE_PSP_REFINE_OVERLOAD_DROP,
 } GstCascadePspRefineOverload;
 
+// What leaves.
+typedef enum
+{
+  GST_CASCADE_PSP_REFINE_SHOW_ALPHA,
+  GST_CASCADE_PSP_REFINE_SHOW_COARSE,
+  GST_CASCADE_PSP_REFINE_SHOW_TILES,
+  GST_CASCADE_PSP_REFINE_SHOW_UNCERTAINTY,
+} GstCascadePspRefineShow;
+
 #define GST_TYPE_CASCADE_PSP_REFINE_BACKEND \
   (gst_cascade_psp_refine_backend_get_type ())
 #define GST_TYPE_CASCADE_PSP_REFINE_PRECISION \
@@ -39,6 +48,8 @@ typedef enum
   (gst_cascade_psp_refine_missing_mask_get_type ())
 #define GST_TYPE_CASCADE_PSP_REFINE_OVERLOAD \
   (gst_cascade_psp_refine_overload_get_type ())
+#define GST_TYPE_CASCADE_PSP_REFINE_SHOW \
+  (gst_cascade_psp_refine_show_get_type ())
 
 GType gst_cascade_psp_refine_backend_get_type (void);
 GType gst_cascade_psp_refine_precision_get_type (void);
@@ -46,5 +57,6 @@ GType gst_cascade_psp_refine_local_step_get_type (void);
 GType gst_cascade_psp_refine_local_region_get_type (void);
 GType gst_cascade_psp_refine_missing_mask_get_type (void);
 GType gst_cascade_psp_refine_overload_get_type (void);
+GType gst_cascade_psp_refine_show_get_type (void);
 
 G_END_DECLS

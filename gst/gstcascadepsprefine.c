@@ -43,12 +43,19 @@
  *
  * ## Output
  *
- * A mask of the video's size, framerate and pixel aspect ratio, with the video
- * buffers' timestamps, flags, time codes and captions: GRAY8, or GRAY16_LE if
- * downstream accepts nothing else. 0 is background, the largest value is
- * foreground; the caps say so with colorimetry `1:4:0:0` (full range) unless
- * downstream names another one. alphacombine needs that: it takes alpha of
- * full range, but wants its caps to name the range of the video beside it.
+ * Downstream's caps decide: an alpha mask by itself, GRAY8 or GRAY16_LE, which
+ * is preferred, or the video with the refined alpha in a format that has one
+ * (RGBA, A420, AYUV64...). It has the video's size, framerate, pixel aspect
+ * ratio, timestamps, flags and metas. Samples that the format can hold are the
+ * video's own; #GstCascadePspRefine:premultiplied multiplies them.
+ * #GstCascadePspRefine:shift, #GstCascadePspRefine:feather,
+ * #GstCascadePspRefine:black-point, #GstCascadePspRefine:white-point and
+ * #GstCascadePspRefine:invert change the alpha before it leaves.
+ *
+ * In an alpha by itself 0 is background, the largest value foreground; the
+ * caps say so with colorimetry `1:4:0:0` (full range) unless downstream names
+ * another one. alphacombine needs that: it takes alpha of full range, but wants
+ * its caps to name the range of the video beside it.
  * Interlaced video is refused: deinterlace it first.
  *
  * ## Example launch lines
@@ -97,8 +104,10 @@
 #include "allocation.h"
 #include "deadline.h"
 #include "frameview.h"
+#include "output.h"
 #include "pairing.h"
 #include "policy.h"
+#include "preview.h"
 #include "report.h"
 #include "refine/model.h"
 #include "refine/refiner.h"
@@ -109,9 +118,6 @@ GST_DEBUG_CATEGORY (gst_cascade_psp_refine_debug);
 
 // Latency when the caps do not tell the frame duration.
 #define UNKNOWN_FRAME_DURATION (40 * GST_MSECOND)
-
-// What a mask's values mean: 0 to the largest value.
-#define ALPHA_COLORIMETRY "1:4:0:0"
 
 // What the base class marks gaps for lost data with.
 #define MISSING_DATA_META "GstAggregatorMissingDataMeta"
@@ -134,7 +140,7 @@ static GstStaticPadTemplate mask_template = GST_STATIC_PAD_TEMPLATE ("mask",
 
 static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src",
     GST_PAD_SRC, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS (CAPS ("{ GRAY8, GRAY16_LE }")));
+    GST_STATIC_CAPS (CAPS (GST_CASCADE_PSP_OUTPUT_FORMATS)));
 
 #define DEFAULT_MODEL_LOCATION NULL
 #define DEFAULT_BACKEND CPSP_BACKEND_AUTO
@@ -153,15 +159,6 @@ enum
   PROP_THREADS,
   PROP_STATS,
 };
-
-// The alpha last made. It has the frame's size and lives as long as the
-// negotiated caps.
-typedef struct
-{
-  CpspAlphaView view;           // data NULL: not negotiated
-  gboolean refined;             // it may be repeated
-  GstClockTime start;           // running time of its frame
-} Alpha;
 
 struct _GstCascadePspRefine
 {
@@ -186,8 +183,11 @@ struct _GstCascadePspRefine
   GstCascadePspFrameView view;
   GstCascadePspMaskTrack masks;
   gboolean had_masks;           // there was a mask pad since start
-  GstVideoInfo output_info;     // format UNKNOWN: not negotiated
-  Alpha alpha;
+  GstCascadePspOutput output;   // format UNKNOWN: not negotiated
+  gboolean agreed;              // on caps, when it was last tried
+  // Of the alpha in `output`:
+  gboolean refined;             // it may be repeated
+  GstClockTime alpha_start;     // its frame's running time
   GstCascadePspPace pace;
   GstClockTime cost;            // of a refinement; 0: not known
   GstClockTime reserve;         // what all else takes
@@ -243,10 +243,10 @@ post_engine_error (GstCascadePspRefine * self, GError * error,
 /* Start and stop */
 
 static void
-forget_alpha (GstCascadePspRefine * self)
+forget_output (GstCascadePspRefine * self)
 {
-  g_free (self->alpha.view.data);
-  memset (&self->alpha, 0, sizeof (self->alpha));
+  gst_cascade_psp_output_clear (&self->output);
+  self->refined = FALSE;
 }
 
 // CPSP_MODEL is for builds that are not installed.
@@ -325,8 +325,7 @@ gst_cascade_psp_refine_stop (GstAggregator * aggregator)
   self->had_masks = FALSE;
   gst_cascade_psp_frame_view_clear (&self->view);
   gst_video_info_init (&self->video_info);
-  gst_video_info_init (&self->output_info);
-  forget_alpha (self);
+  forget_output (self);
   gst_cascade_psp_pace_init (&self->pace);
   self->cost = self->reserve = 0;
   g_clear_pointer (&self->refiner, cpsp_refiner_free);
@@ -343,7 +342,7 @@ gst_cascade_psp_refine_flush (GstAggregator * aggregator)
   GST_OBJECT_UNLOCK (self);
   gst_cascade_psp_mask_track_clear (&self->masks);
   gst_cascade_psp_pace_init (&self->pace);
-  self->alpha.refined = FALSE;
+  self->refined = FALSE;
   return GST_FLOW_OK;
 }
 
@@ -466,8 +465,7 @@ gst_cascade_psp_refine_set_video_caps (GstCascadePspRefine * self,
         ("Frames wait for masks, for ever if the pipeline is not live. Without "
             "a mask pad the mask is the video's own alpha."));
 
-  gst_video_info_init (&self->output_info);
-  forget_alpha (self);
+  forget_output (self);
   if (!gst_video_info_from_caps (info, caps)
       || !gst_cascade_psp_frame_view_set_info (&self->view, info)) {
     gst_video_info_init (info);
@@ -656,61 +654,43 @@ gst_cascade_psp_refine_src_event (GstAggregator * aggregator, GstEvent * event)
       (aggregator, event);
 }
 
+// The caps of an alpha alone tell what its values are, full range, unless
+// downstream names something else: alphacombine wants the range of the video
+// beside it, and takes the values for full range all the same.
+static void
+settle_colorimetry (GstStructure * caps)
+{
+  const GstVideoFormatInfo *format = gst_video_format_get_info
+      (gst_video_format_from_string (gst_structure_get_string (caps,
+              "format")));
+
+  if (!GST_VIDEO_FORMAT_INFO_IS_GRAY (format))
+    return;
+  if (gst_structure_has_field (caps, "colorimetry"))
+    gst_structure_fixate_field_string (caps, "colorimetry",
+        GST_CASCADE_PSP_ALPHA_COLORIMETRY);
+  else
+    gst_structure_set (caps, "colorimetry", G_TYPE_STRING,
+        GST_CASCADE_PSP_ALPHA_COLORIMETRY, NULL);
+}
+
 static GstFlowReturn
 gst_cascade_psp_refine_update_src_caps (GstAggregator * aggregator,
     GstCaps * downstream, GstCaps ** caps)
 {
   GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
-  const GstVideoInfo *info = &self->video_info;
   g_autoptr (GstCaps) ours = NULL;
 
-  if (GST_VIDEO_INFO_FORMAT (info) == GST_VIDEO_FORMAT_UNKNOWN)
+  if (GST_VIDEO_INFO_FORMAT (&self->video_info) == GST_VIDEO_FORMAT_UNKNOWN)
     return GST_AGGREGATOR_FLOW_NEED_DATA;
 
-  ours = gst_caps_make_writable (gst_static_pad_template_get_caps
-      (&src_template));
-  gst_caps_set_simple (ours,
-      "width", G_TYPE_INT, GST_VIDEO_INFO_WIDTH (info),
-      "height", G_TYPE_INT, GST_VIDEO_INFO_HEIGHT (info),
-      "framerate", GST_TYPE_FRACTION, GST_VIDEO_INFO_FPS_N (info),
-      GST_VIDEO_INFO_FPS_D (info),
-      "pixel-aspect-ratio", GST_TYPE_FRACTION, GST_VIDEO_INFO_PAR_N (info),
-      GST_VIDEO_INFO_PAR_D (info), NULL);
-
-  // Ours come first: GRAY8 if there is a choice.
-  *caps = gst_caps_intersect_full (ours, downstream, GST_CAPS_INTERSECT_FIRST);
-  // The caps tell what the values are, full range, unless downstream names
-  // something else: alphacombine wants caps of the video's range, and takes the
-  // values for full range all the same.
-  gst_caps_set_simple (ours, "colorimetry", G_TYPE_STRING, ALPHA_COLORIMETRY,
-      NULL);
-  if (gst_caps_can_intersect (*caps, ours))
-    gst_caps_take (caps, gst_caps_intersect_full (ours, *caps,
-            GST_CAPS_INTERSECT_FIRST));
+  // Ours come first: the preferred format if there is a choice.
+  ours = gst_cascade_psp_output_get_caps (&self->video_info);
+  *caps = gst_caps_truncate (gst_caps_intersect_full (ours, downstream,
+          GST_CAPS_INTERSECT_FIRST));
+  if (!gst_caps_is_empty (*caps))
+    settle_colorimetry (gst_caps_get_structure (*caps, 0));
   return GST_FLOW_OK;
-}
-
-static gboolean
-prepare_alpha (GstCascadePspRefine * self)
-{
-  CpspAlphaView *view = &self->alpha.view;
-  gboolean wide = GST_VIDEO_INFO_COMP_DEPTH (&self->output_info, 0) > 8;
-  CpspAlphaFormat format = wide ? CPSP_ALPHA_U16 : CPSP_ALPHA_U8;
-
-  // The size is that of the video's caps, which forget the alpha.
-  if (view->data && view->format == format)
-    return TRUE;
-  forget_alpha (self);
-  view->width = GST_VIDEO_INFO_WIDTH (&self->output_info);
-  view->height = GST_VIDEO_INFO_HEIGHT (&self->output_info);
-  view->format = format;
-  view->stride_bytes = (gsize) view->width * (wide ? 2 : 1);
-  view->data = g_try_malloc (view->stride_bytes * view->height);
-  if (!view->data)
-    GST_ELEMENT_ERROR (self, RESOURCE, NO_SPACE_LEFT,
-        ("Cannot get memory for the alpha."), ("%ux%u", view->width,
-            view->height));
-  return view->data != NULL;
 }
 
 static gboolean
@@ -718,10 +698,26 @@ gst_cascade_psp_refine_negotiated_src_caps (GstAggregator * aggregator,
     GstCaps * caps)
 {
   GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
+  gboolean premultiplied;
+  GstVideoInfo info;
+  guint threads;
 
   GST_INFO_OBJECT (self, "output: %" GST_PTR_FORMAT, caps);
-  return gst_video_info_from_caps (&self->output_info, caps)
-      && prepare_alpha (self);
+  self->agreed = TRUE;
+  if (!gst_video_info_from_caps (&info, caps))
+    return FALSE;
+  GST_OBJECT_LOCK (self);
+  premultiplied = self->policy.premultiplied;
+  threads = self->params.threads;
+  GST_OBJECT_UNLOCK (self);
+
+  self->refined = FALSE;
+  if (gst_cascade_psp_output_set_info (&self->output, &self->video_info, &info,
+          premultiplied, threads))
+    return TRUE;
+  GST_ELEMENT_ERROR (self, RESOURCE, NO_SPACE_LEFT,
+      ("Cannot prepare the output."), ("%" GST_PTR_FORMAT, caps));
+  return FALSE;
 }
 
 static gboolean
@@ -730,21 +726,22 @@ gst_cascade_psp_refine_negotiate (GstAggregator * aggregator)
   GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
   GstPad *pad = GST_AGGREGATOR_SRC_PAD (aggregator);
 
-  gst_video_info_init (&self->output_info);
+  forget_output (self);
+  self->agreed = FALSE;
   if (GST_AGGREGATOR_CLASS (gst_cascade_psp_refine_parent_class)->negotiate
       (aggregator))
     return TRUE;
 
   // With the caps agreed, it is memory that failed, and that has been said.
-  if (GST_VIDEO_INFO_FORMAT (&self->output_info) == GST_VIDEO_FORMAT_UNKNOWN
-      && !GST_PAD_IS_FLUSHING (pad)) {
+  if (!self->agreed && !GST_PAD_IS_FLUSHING (pad)) {
     g_autoptr (GstCaps) caps = gst_pad_peer_query_caps (pad, NULL);
 
     GST_ELEMENT_ERROR (self, CORE, NEGOTIATION,
-        ("Downstream does not take alpha masks like this video."),
+        ("Downstream takes neither an alpha mask like this video nor the "
+            "video with alpha."),
         ("It takes %" GST_PTR_FORMAT, caps));
   }
-  gst_video_info_init (&self->output_info);
+  forget_output (self);
   return FALSE;
 }
 
@@ -762,7 +759,7 @@ gst_cascade_psp_refine_decide_allocation (GstAggregator * aggregator,
 {
   GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
 
-  if (gst_cascade_psp_decide_pool (query, &self->output_info))
+  if (gst_cascade_psp_decide_pool (query, &self->output.info))
     return TRUE;
   GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS,
       ("Cannot set up memory for the output."), ("%" GST_PTR_FORMAT, query));
@@ -794,7 +791,8 @@ gst_cascade_psp_refine_acquire (GstCascadePspRefine * self, GstBuffer * video,
         ("Cannot get memory for the output."),
         ("acquiring a buffer of %" GST_PTR_FORMAT, pool));
   if (flow == GST_FLOW_OK)
-    gst_cascade_psp_copy_description (video, *output, FALSE);
+    gst_cascade_psp_copy_description (video, *output,
+        !gst_cascade_psp_output_is_alpha (&self->output.info));
   return flow;
 }
 
@@ -873,7 +871,7 @@ init_job (GstCascadePspRefine * self, Job * job, GstBuffer * video,
   GST_OBJECT_UNLOCK (self);
 }
 
-// What a refinement takes, if it may be degraded the cheapest one; 0: not known.
+// What a refinement takes, the cheapest one if it may be degraded; 0: unknown.
 static GstClockTime
 get_cost (GstCascadePspRefine * self, const Job * job)
 {
@@ -889,8 +887,8 @@ choose_without_refining (GstCascadePspRefine * self, const Job * job)
 {
   if (job->policy.overload == GST_CASCADE_PSP_REFINE_OVERLOAD_DROP)
     return GST_CASCADE_PSP_DROPPED;
-  if (self->alpha.refined
-      && job->span.start - self->alpha.start <= job->policy.max_mask_age)
+  if (self->refined
+      && job->span.start - self->alpha_start <= job->policy.max_mask_age)
     return GST_CASCADE_PSP_REPEATED;
   return GST_CASCADE_PSP_COARSE;
 }
@@ -918,6 +916,11 @@ choose_fate (GstCascadePspRefine * self, Job * job)
         job->report.fate = GST_CASCADE_PSP_DROPPED;
         return;
     }
+  }
+
+  if (job->policy.show == GST_CASCADE_PSP_REFINE_SHOW_COARSE) {
+    job->report.fate = GST_CASCADE_PSP_COARSE;
+    return;
   }
 
   left = gst_cascade_psp_due_get_left (&job->due);
@@ -983,7 +986,7 @@ static double
 get_quality (GstCascadePspRefine * self, const CpspSettings * settings,
     const CpspStats * stats)
 {
-  guint size = MAX (self->alpha.view.width, self->alpha.view.height);
+  guint size = MAX (self->output.alpha.width, self->output.alpha.height);
   double quality = 1;
 
   if (!settings->enlarge_small)
@@ -1013,8 +1016,8 @@ gst_cascade_psp_refine_run (GstCascadePspRefine * self, Job * job,
   find_regions (job);
   frame.n_regions = job->n_regions;
   frame.regions = job->n_regions > 0 ? job->regions : NULL;
-  if (!cpsp_refiner_refine (self->refiner, settings, &frame, &self->alpha.view,
-          stats, &error)) {
+  if (!cpsp_refiner_refine (self->refiner, settings, &frame,
+          &self->output.alpha, stats, &error)) {
     POST_ENGINE_ERROR (self, error, "refining a frame");
     return FALSE;
   }
@@ -1023,7 +1026,7 @@ gst_cascade_psp_refine_run (GstCascadePspRefine * self, Job * job,
       stats->total_ms, job->budget_ms);
   cost = (GstClockTime) (stats->total_ms * GST_MSECOND);
   self->cost = self->cost > 0 ? (self->cost + cost) / 2 : cost;
-  self->alpha.start = job->span.start;
+  self->alpha_start = job->span.start;
   job->report.quality = get_quality (self, settings, stats);
   job->report.overloaded = job->report.quality < 1;
   return TRUE;
@@ -1040,11 +1043,11 @@ static gboolean
 draw_alpha (GstCascadePspRefine * self, Job * job, const CpspImageView * image,
     const CpspMaskView * mask)
 {
-  self->alpha.refined = job->report.fate == GST_CASCADE_PSP_REFINED;
-  if (self->alpha.refined)
+  self->refined = job->report.fate == GST_CASCADE_PSP_REFINED;
+  if (self->refined)
     return gst_cascade_psp_refine_run (self, job, image, mask);
   gst_cascade_psp_mask_view_draw (mask, job->policy.settings.mask_threshold,
-      &self->alpha.view);
+      &self->output.alpha);
   return TRUE;
 }
 
@@ -1062,8 +1065,8 @@ gst_cascade_psp_refine_make_alpha (GstCascadePspRefine * self, Job * job)
   if (job->report.fate == GST_CASCADE_PSP_REPEATED)
     return TRUE;
   if (passed && !GST_VIDEO_INFO_HAS_ALPHA (&self->video_info)) {
-    self->alpha.refined = FALSE;
-    make_opaque (&self->alpha.view);
+    self->refined = FALSE;
+    make_opaque (&self->output.alpha);
     return TRUE;
   }
 
@@ -1090,20 +1093,45 @@ gst_cascade_psp_refine_make_alpha (GstCascadePspRefine * self, Job * job)
   return ok;
 }
 
+// Writes DST from VIDEO (NULL: alpha alone) and the alpha.
+static void
+draw_output (GstCascadePspRefine * self, const Job * job,
+    GstVideoFrame * video, GstVideoFrame * dst)
+{
+  const CpspCropReport *crops;
+  guint n_crops;
+
+  if (job->policy.show == GST_CASCADE_PSP_REFINE_SHOW_UNCERTAINTY) {
+    gst_cascade_psp_preview_finish_uncertainty (&self->output, video, dst);
+    return;
+  }
+  gst_cascade_psp_output_finish (&self->output, &job->policy.edge, video, dst);
+  if (job->policy.show == GST_CASCADE_PSP_REFINE_SHOW_TILES
+      && job->report.fate == GST_CASCADE_PSP_REFINED) {
+    crops = cpsp_refiner_get_crops (self->refiner, &n_crops);
+    gst_cascade_psp_preview_draw_tiles (dst, crops, n_crops);
+  }
+}
+
 static gboolean
 gst_cascade_psp_refine_write_output (GstCascadePspRefine * self,
-    GstBuffer * output)
+    const Job * job, GstBuffer * output)
 {
-  const CpspAlphaView *alpha = &self->alpha.view;
-  GstVideoFrame frame;
+  gboolean alone = gst_cascade_psp_output_is_alpha (&self->output.info);
+  GstVideoFrame video, dst;
 
-  if (!gst_video_frame_map (&frame, &self->output_info, output, GST_MAP_WRITE))
+  if (!gst_video_frame_map (&dst, &self->output.info, output,
+          GST_MAP_READWRITE))
     return gst_cascade_psp_refine_fail_map (self, output);
-  for (guint y = 0; y < alpha->height; y++)
-    memcpy ((guint8 *) GST_VIDEO_FRAME_PLANE_DATA (&frame, 0)
-        + y * GST_VIDEO_FRAME_PLANE_STRIDE (&frame, 0),
-        alpha->data + y * alpha->stride_bytes, alpha->stride_bytes);
-  gst_video_frame_unmap (&frame);
+  if (!alone && !gst_video_frame_map (&video, &self->video_info, job->video,
+          GST_MAP_READ)) {
+    gst_video_frame_unmap (&dst);
+    return gst_cascade_psp_refine_fail_map (self, job->video);
+  }
+  draw_output (self, job, alone ? NULL : &video, &dst);
+  if (!alone)
+    gst_video_frame_unmap (&video);
+  gst_video_frame_unmap (&dst);
   return TRUE;
 }
 
@@ -1193,7 +1221,7 @@ gst_cascade_psp_refine_process (GstCascadePspRefine * self, GstBuffer * video,
     flow = gst_cascade_psp_refine_acquire (self, video, &output);
     if (flow != GST_FLOW_OK)
       return flow;
-    if (!gst_cascade_psp_refine_write_output (self, output))
+    if (!gst_cascade_psp_refine_write_output (self, &job, output))
       return GST_FLOW_ERROR;
     rest = (g_get_monotonic_time () - began_us) * GST_USECOND
         - (GstClockTime) (job.report.stats.total_ms * GST_MSECOND);
@@ -1241,7 +1269,7 @@ gst_cascade_psp_refine_aggregate (GstAggregator * aggregator, gboolean timeout)
         : GST_AGGREGATOR_FLOW_NEED_DATA;
 
   // A timeout comes even if negotiation failed.
-  if (GST_VIDEO_INFO_FORMAT (&self->output_info) == GST_VIDEO_FORMAT_UNKNOWN)
+  if (GST_VIDEO_INFO_FORMAT (&self->output.info) == GST_VIDEO_FORMAT_UNKNOWN)
     return GST_PAD_IS_FLUSHING (GST_AGGREGATOR_SRC_PAD (self)) ?
         GST_FLOW_FLUSHING : GST_FLOW_NOT_NEGOTIATED;
 
@@ -1348,6 +1376,8 @@ gst_cascade_psp_refine_change_policy (GstCascadePspRefine * self,
   }
   if (prop_id == GST_CASCADE_PSP_PROP_PROCESSING_DEADLINE)
     declare_latency (self);
+  if (prop_id == GST_CASCADE_PSP_PROP_PREMULTIPLIED)
+    gst_pad_mark_reconfigure (GST_AGGREGATOR_SRC_PAD (self));
 }
 
 static void
@@ -1548,7 +1578,7 @@ gst_cascade_psp_refine_init (GstCascadePspRefine * self)
   self->earliest = GST_CLOCK_TIME_NONE;
 
   gst_video_info_init (&self->video_info);
-  gst_video_info_init (&self->output_info);
+  gst_cascade_psp_output_init (&self->output);
   gst_cascade_psp_frame_view_init (&self->view);
 
   gst_cascade_psp_mask_track_init (&self->masks);

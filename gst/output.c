@@ -105,30 +105,6 @@ make_info (GstVideoInfo * info, GstVideoFormat format,
   }
 }
 
-static void
-append_string (GValue * list, const char *string)
-{
-  GValue value = G_VALUE_INIT;
-
-  g_value_init (&value, G_TYPE_STRING);
-  g_value_set_string (&value, string);
-  gst_value_list_append_and_take_value (list, &value);
-}
-
-static void
-set_alpha_colorimetry (GstCaps * caps, const GstVideoInfo * video)
-{
-  g_autofree char *name = gst_video_colorimetry_to_string (&video->colorimetry);
-  GValue list = G_VALUE_INIT;
-
-  g_value_init (&list, GST_TYPE_LIST);
-  append_string (&list, GST_CASCADE_PSP_ALPHA_COLORIMETRY);
-  if (name)
-    append_string (&list, name);
-  gst_caps_set_value (caps, "colorimetry", &list);
-  g_value_unset (&list);
-}
-
 GstCaps *
 gst_cascade_psp_output_get_caps (const GstVideoInfo * video)
 {
@@ -146,7 +122,8 @@ gst_cascade_psp_output_get_caps (const GstVideoInfo * video)
       make_info (&info, formats[i], video);
       one = gst_video_info_to_caps (&info);
       if (gst_cascade_psp_output_is_alpha (&info))
-        set_alpha_colorimetry (one, video);
+        gst_structure_remove_field (gst_caps_get_structure (one, 0),
+            "colorimetry");
       gst_caps_append (caps, one);
     }
   }

@@ -95,8 +95,8 @@ void gst_cascade_psp_output_clear (GstCascadePspOutput * output);
 //
 // Size, framerate, pixel aspect ratio and interlacing are the video's.
 // Colours keep the video's colorimetry as far as the format can; alpha alone
-// is of full range, or, if downstream asks for it (alphacombine does), named
-// after the video's, without other values.
+// is of full range, but has no colorimetry here: downstream may name any (as
+// alphacombine needs), without other values.
 GstCaps *gst_cascade_psp_output_get_caps (const GstVideoInfo * info);
 
 // Prepares for frames of VIDEO_INFO that leave as INFO, whose caps are of

@@ -11,6 +11,13 @@
 #define DEFAULT_OVERLOAD GST_CASCADE_PSP_REFINE_OVERLOAD_DEGRADE
 #define DEFAULT_QOS TRUE
 #define DEFAULT_POST_MESSAGES FALSE
+#define DEFAULT_PREMULTIPLIED FALSE
+#define DEFAULT_SHIFT 0
+#define DEFAULT_FEATHER 0
+#define DEFAULT_BLACK_POINT 0
+#define DEFAULT_WHITE_POINT 1
+#define DEFAULT_INVERT FALSE
+#define DEFAULT_SHOW GST_CASCADE_PSP_REFINE_SHOW_ALPHA
 #define MAX_MASK_THRESHOLD 0.999
 
 #define FLAGS \
@@ -30,6 +37,13 @@ gst_cascade_psp_policy_init (GstCascadePspPolicy * policy)
   policy->overload = DEFAULT_OVERLOAD;
   policy->qos = DEFAULT_QOS;
   policy->post_messages = DEFAULT_POST_MESSAGES;
+  policy->premultiplied = DEFAULT_PREMULTIPLIED;
+  policy->edge.shift = DEFAULT_SHIFT;
+  policy->edge.feather = DEFAULT_FEATHER;
+  policy->edge.black_point = DEFAULT_BLACK_POINT;
+  policy->edge.white_point = DEFAULT_WHITE_POINT;
+  policy->edge.invert = DEFAULT_INVERT;
+  policy->show = DEFAULT_SHOW;
 }
 
 void
@@ -69,6 +83,27 @@ gst_cascade_psp_policy_set (GstCascadePspPolicy * policy, guint prop_id,
       break;
     case GST_CASCADE_PSP_PROP_POST_MESSAGES:
       policy->post_messages = g_value_get_boolean (value);
+      break;
+    case GST_CASCADE_PSP_PROP_PREMULTIPLIED:
+      policy->premultiplied = g_value_get_boolean (value);
+      break;
+    case GST_CASCADE_PSP_PROP_SHIFT:
+      policy->edge.shift = g_value_get_double (value);
+      break;
+    case GST_CASCADE_PSP_PROP_FEATHER:
+      policy->edge.feather = g_value_get_double (value);
+      break;
+    case GST_CASCADE_PSP_PROP_BLACK_POINT:
+      policy->edge.black_point = g_value_get_double (value);
+      break;
+    case GST_CASCADE_PSP_PROP_WHITE_POINT:
+      policy->edge.white_point = g_value_get_double (value);
+      break;
+    case GST_CASCADE_PSP_PROP_INVERT:
+      policy->edge.invert = g_value_get_boolean (value);
+      break;
+    case GST_CASCADE_PSP_PROP_SHOW:
+      policy->show = g_value_get_enum (value);
       break;
   }
 }
@@ -110,6 +145,27 @@ gst_cascade_psp_policy_get (const GstCascadePspPolicy * policy, guint prop_id,
       break;
     case GST_CASCADE_PSP_PROP_POST_MESSAGES:
       g_value_set_boolean (value, policy->post_messages);
+      break;
+    case GST_CASCADE_PSP_PROP_PREMULTIPLIED:
+      g_value_set_boolean (value, policy->premultiplied);
+      break;
+    case GST_CASCADE_PSP_PROP_SHIFT:
+      g_value_set_double (value, policy->edge.shift);
+      break;
+    case GST_CASCADE_PSP_PROP_FEATHER:
+      g_value_set_double (value, policy->edge.feather);
+      break;
+    case GST_CASCADE_PSP_PROP_BLACK_POINT:
+      g_value_set_double (value, policy->edge.black_point);
+      break;
+    case GST_CASCADE_PSP_PROP_WHITE_POINT:
+      g_value_set_double (value, policy->edge.white_point);
+      break;
+    case GST_CASCADE_PSP_PROP_INVERT:
+      g_value_set_boolean (value, policy->edge.invert);
+      break;
+    case GST_CASCADE_PSP_PROP_SHOW:
+      g_value_set_enum (value, policy->show);
       break;
   }
 }
@@ -307,8 +363,106 @@ gst_cascade_psp_policy_install (GObjectClass * object_class)
           FLAGS));
 
 
+  /**
+   * GstCascadePspRefine:premultiplied:
+   *
+   * Whether the video's colours leave multiplied by the alpha ("shaped" fill,
+   * for an additive key), and not as they came ("unshaped", for a linear one).
+   * Caps do not tell: what comes after must be told.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_PREMULTIPLIED,
+      g_param_spec_boolean ("premultiplied", "Premultiplied",
+          "Multiply the video's colours by the alpha", DEFAULT_PREMULTIPLIED,
+          FLAGS));
+
+  /**
+   * GstCascadePspRefine:shift:
+   *
+   * Moves the edges of the finished alpha, in pixels: above 0 outwards
+   * (expand), below 0 inwards (choke). What is half transparent stays so.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_SHIFT,
+      g_param_spec_double ("shift", "Shift",
+          "Pixels that edges move outwards (below 0: inwards)",
+          -CPSP_EDGE_SHIFT_MAX, CPSP_EDGE_SHIFT_MAX, DEFAULT_SHIFT,
+          FLAGS | GST_PARAM_CONTROLLABLE));
+
+  /**
+   * GstCascadePspRefine:feather:
+   *
+   * Pixels of ramp that a hard edge becomes, half of it on either side. With
+   * #GstCascadePspRefine:shift of half as much it lies all outside, with the
+   * same below 0 all inside.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_FEATHER,
+      g_param_spec_double ("feather", "Feather",
+          "Pixels of ramp that a hard edge becomes", 0, CPSP_EDGE_FEATHER_MAX,
+          DEFAULT_FEATHER, FLAGS | GST_PARAM_CONTROLLABLE));
+
+  /**
+   * GstCascadePspRefine:black-point:
+   *
+   * Alpha up to it, of 0 to 1, becomes 0 (clip); what is between it and
+   * #GstCascadePspRefine:white-point is stretched over the range (gain).
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_BLACK_POINT,
+      g_param_spec_double ("black-point", "Black point",
+          "Alpha up to it, of 0 to 1, becomes 0", 0, 1, DEFAULT_BLACK_POINT,
+          FLAGS | GST_PARAM_CONTROLLABLE));
+
+  /**
+   * GstCascadePspRefine:white-point:
+   *
+   * Alpha from it on, of 0 to 1, becomes 1.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_WHITE_POINT,
+      g_param_spec_double ("white-point", "White point",
+          "Alpha from it on, of 0 to 1, becomes 1", 0, 1, DEFAULT_WHITE_POINT,
+          FLAGS | GST_PARAM_CONTROLLABLE));
+
+  /**
+   * GstCascadePspRefine:invert:
+   *
+   * The key's polarity: %TRUE makes the foreground 0. It comes after all else.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_INVERT,
+      g_param_spec_boolean ("invert", "Invert",
+          "Make the foreground 0, the background the largest value",
+          DEFAULT_INVERT, FLAGS | GST_PARAM_CONTROLLABLE));
+
+  /**
+   * GstCascadePspRefine:show:
+   *
+   * What leaves: the alpha, or a picture of how it came about.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_SHOW,
+      g_param_spec_enum ("show", "Show", "What leaves",
+          GST_TYPE_CASCADE_PSP_REFINE_SHOW, DEFAULT_SHOW, FLAGS));
+
   gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_LOCAL_STEP, 0);
   gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_LOCAL_REGION, 0);
   gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_MISSING_MASK, 0);
   gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_OVERLOAD, 0);
+  gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_SHOW, 0);
 }

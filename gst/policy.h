@@ -8,6 +8,7 @@
 #include <gst/gst.h>
 
 #include "gstcascadepspenums.h"
+#include "refine/edge.h"
 
 G_BEGIN_DECLS
 
@@ -20,6 +21,9 @@ typedef struct
   GstCascadePspRefineOverload overload;
   gboolean qos;
   gboolean post_messages;
+  gboolean premultiplied;
+  CpspEdgeSettings edge;
+  GstCascadePspRefineShow show;
 } GstCascadePspPolicy;
 
 // Property numbers of the element: these first, then its own.
@@ -36,6 +40,13 @@ enum
   GST_CASCADE_PSP_PROP_OVERLOAD,
   GST_CASCADE_PSP_PROP_QOS,
   GST_CASCADE_PSP_PROP_POST_MESSAGES,
+  GST_CASCADE_PSP_PROP_PREMULTIPLIED,
+  GST_CASCADE_PSP_PROP_SHIFT,
+  GST_CASCADE_PSP_PROP_FEATHER,
+  GST_CASCADE_PSP_PROP_BLACK_POINT,
+  GST_CASCADE_PSP_PROP_WHITE_POINT,
+  GST_CASCADE_PSP_PROP_INVERT,
+  GST_CASCADE_PSP_PROP_SHOW,
   GST_CASCADE_PSP_N_PROPS
 };
 

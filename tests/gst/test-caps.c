@@ -277,6 +277,143 @@ GST_START_TEST (test_allocation)
 
 GST_END_TEST;
 
+static void
+map (GstVideoFrame * frame, GstHarness * harness, gboolean sink,
+    GstBuffer * buffer)
+{
+  GstCaps *caps = gst_pad_get_current_caps (sink ? harness->sinkpad
+      : harness->srcpad);
+  GstVideoInfo info;
+
+  fail_unless (gst_video_info_from_caps (&info, caps));
+  fail_unless (gst_video_frame_map (frame, &info, buffer, GST_MAP_READ));
+  gst_caps_unref (caps);
+}
+
+static guint
+get_sample (const GstVideoFrame * frame, guint c, gint x, gint y)
+{
+  const guint8 *place = (const guint8 *) GST_VIDEO_FRAME_COMP_DATA (frame, c)
+      + y * GST_VIDEO_FRAME_COMP_STRIDE (frame, c)
+      + x * GST_VIDEO_FRAME_COMP_PSTRIDE (frame, c);
+
+  return GST_VIDEO_FRAME_COMP_DEPTH (frame, c) > 8 ? GST_READ_UINT16_LE (place)
+      : *place;
+}
+
+static void
+expect_same_samples (const GstVideoFrame * a, guint c_a,
+    const GstVideoFrame * b, guint c_b)
+{
+  for (gint y = 0; y < GST_VIDEO_FRAME_COMP_HEIGHT (a, c_a); y++) {
+    for (gint x = 0; x < GST_VIDEO_FRAME_COMP_WIDTH (a, c_a); x++)
+      fail_unless_equals_int (get_sample (a, c_a, x, y),
+          get_sample (b, c_b, x, y));
+  }
+}
+
+// Video and alpha together: the colours that came, the alpha that leaves
+// alone.
+GST_START_TEST (test_video_with_alpha)
+{
+  static const char *const cases[][3] = {
+    {"RGB", "RGBA", "GRAY8"}, {"RGB", "ABGR", "GRAY8"},
+    {"I420", "A420", "GRAY8"}, {"NV12", "AV12", "GRAY8"},
+    {"RGBA", "BGRA", "GRAY8"},
+    {"I422_10LE", "A422_10LE", NULL}, {"ARGB64", "ARGB64", "GRAY16_LE"},
+  };
+  const char *const *formats = cases[__i__];
+  char *video_caps = g_strdup_printf ("video/x-raw,format=%s,width=64,height=48"
+      ",framerate=25/1", formats[0]);
+  GstBuffer *video = NULL, *alone = NULL;
+  Fixture f;
+
+  for (guint i = 0; i < 2; i++) {
+    char *caps = g_strdup_printf ("video/x-raw,format=%s", i == 0 ? formats[2]
+        ? formats[2] : "GRAY8" : formats[1]);
+    GstBuffer *output;
+    GstVideoFrame source, shown, alpha;
+    GstVideoInfo gray;
+
+    set_up_bare (&f, FALSE);
+    gst_harness_set_sink_caps_str (f.video, caps);
+    gst_harness_set_src_caps_str (f.video, video_caps);
+    gst_harness_set_src_caps_str (f.mask, MASK_CAPS);
+    gst_buffer_replace (&video, NULL);
+    video = make_buffer (f.video, 0, FRAME_MS);
+    push_mask (&f, 0, FRAME_MS);
+    gst_harness_push (f.video, gst_buffer_ref (video));
+    output = pull_at (&f, 0);
+    if (i == 0) {
+      alone = output;
+    } else {
+      map (&shown, f.video, TRUE, output);
+      map (&source, f.video, FALSE, video);
+      for (guint c = 0; c < 3; c++)
+        expect_same_samples (&source, c, &shown, c);
+      if (formats[2]) {
+        gst_video_info_set_format (&gray,
+            gst_video_format_from_string (formats[2]), 64, 48);
+        fail_unless (gst_video_frame_map (&alpha, &gray, alone, GST_MAP_READ));
+        expect_same_samples (&alpha, 0, &shown, GST_VIDEO_COMP_A);
+        gst_video_frame_unmap (&alpha);
+      }
+      gst_video_frame_unmap (&source);
+      gst_video_frame_unmap (&shown);
+      gst_buffer_unref (output);
+    }
+    tear_down (&f);
+    g_free (caps);
+  }
+  gst_buffer_unref (alone);
+  gst_buffer_unref (video);
+  g_free (video_caps);
+}
+
+GST_END_TEST;
+
+// Changed while playing; black where the alpha is 0.
+GST_START_TEST (test_premultiplied)
+{
+  Fixture f;
+
+  set_up_bare (&f, FALSE);
+  gst_harness_set_sink_caps_str (f.video, "video/x-raw,format=RGBA");
+  gst_harness_set_src_caps_str (f.video, VIDEO_CAPS ("RGB", WIDTH, HEIGHT));
+  gst_harness_set_src_caps_str (f.mask, MASK_CAPS);
+  // Hard, to know what to expect.
+  g_object_set (f.element, "black-point", 0.5, "white-point", 0.5, NULL);
+
+  for (guint i = 0; i < 2; i++) {
+    GstBuffer *video = make_buffer (f.video, i * 40, FRAME_MS), *output;
+    GstVideoFrame source, shown;
+
+    g_object_set (f.element, "premultiplied", (gboolean) i, NULL);
+    push_mask (&f, i * 40, FRAME_MS);
+    gst_harness_push (f.video, gst_buffer_ref (video));
+    output = pull_at (&f, i * 40);
+    map (&shown, f.video, TRUE, output);
+    map (&source, f.video, FALSE, video);
+    for (gint y = 0; y < HEIGHT; y++) {
+      for (gint x = 0; x < WIDTH; x++) {
+        guint alpha = get_sample (&shown, GST_VIDEO_COMP_A, x, y);
+
+        fail_unless (alpha == 0 || alpha == 255);
+        for (guint c = 0; c < 3; c++)
+          fail_unless_equals_int (get_sample (&shown, c, x, y),
+              i == 1 && alpha == 0 ? 0 : get_sample (&source, c, x, y));
+      }
+    }
+    gst_video_frame_unmap (&source);
+    gst_video_frame_unmap (&shown);
+    gst_buffer_unref (output);
+    gst_buffer_unref (video);
+  }
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
 static Suite *
 caps_suite (void)
 {
@@ -294,6 +431,8 @@ caps_suite (void)
   tcase_add_test (tcase, test_colorimetry);
   tcase_add_loop_test (tcase, test_not_negotiable, 0, 2);
   tcase_add_test (tcase, test_allocation);
+  tcase_add_loop_test (tcase, test_video_with_alpha, 0, 7);
+  tcase_add_test (tcase, test_premultiplied);
   return suite;
 }
 

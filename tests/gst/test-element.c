@@ -166,6 +166,108 @@ GST_START_TEST (test_crop_size_while_playing)
 
 GST_END_TEST;
 
+static gboolean
+buffers_differ (GstBuffer * a, GstBuffer * b)
+{
+  GstMapInfo map;
+  gboolean differ;
+
+  fail_unless (gst_buffer_map (a, &map, GST_MAP_READ));
+  differ = gst_buffer_memcmp (b, 0, map.data, map.size) != 0;
+  gst_buffer_unmap (a, &map);
+  return differ;
+}
+
+// Each frame has its own value, and the alpha changes with it.
+GST_START_TEST (test_controlled_edges)
+{
+  static const char *const names[] = { "shift", "feather", "black-point",
+    "white-point"
+  };
+  static const gdouble values[] = { 5, 9, 0.9, 0.1 };
+  GstControlSource *source = gst_interpolation_control_source_new ();
+  GstTimedValueControlSource *timed = GST_TIMED_VALUE_CONTROL_SOURCE (source);
+  GstBuffer *before, *after;
+  gdouble plain, got;
+  Fixture f;
+
+  set_up (&f, FALSE);
+  g_object_get (f.element, names[__i__], &plain, NULL);
+  g_object_set (source, "mode", GST_INTERPOLATION_MODE_NONE, NULL);
+  gst_timed_value_control_source_set (timed, 0, plain);
+  gst_timed_value_control_source_set (timed, from_ms (40), values[__i__]);
+  fail_unless (gst_object_add_control_binding (GST_OBJECT (f.element),
+          gst_direct_control_binding_new_absolute (GST_OBJECT (f.element),
+              names[__i__], source)));
+  push_frame (&f, 0);
+  before = pull_at (&f, 0);
+  push_frame (&f, 40);
+  after = pull_at (&f, 40);
+  g_object_get (f.element, names[__i__], &got, NULL);
+  fail_unless_equals_float (got, values[__i__]);
+  fail_unless (buffers_differ (before, after));
+  gst_buffer_unref (after);
+  gst_buffer_unref (before);
+  tear_down (&f);
+  gst_object_unref (source);
+}
+
+GST_END_TEST;
+
+GST_START_TEST (test_invert)
+{
+  GstBuffer *alpha, *hole;
+  Fixture f;
+
+  set_up (&f, FALSE);
+  g_object_set (f.element, "invert", TRUE, NULL);
+  push_frame (&f, 0);
+  expect_alpha (&f, 0, 0);
+  push_eos (f.mask);
+  set_option (&f, "missing-mask", "pass");
+  push_video (&f, 40);
+  // Opaque is 0 then.
+  alpha = pull_at (&f, 40);
+  hole = gst_buffer_new_allocate (NULL, WIDTH * HEIGHT, NULL);
+  gst_buffer_memset (hole, 0, 0, WIDTH * HEIGHT);
+  fail_if (buffers_differ (alpha, hole));
+  gst_buffer_unref (hole);
+  gst_buffer_unref (alpha);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
+// Nothing of what is shown needs more than a frame; all of it differs.
+GST_START_TEST (test_show)
+{
+  static const char *const shows[] = { "alpha", "coarse", "tiles",
+    "uncertainty"
+  };
+  GstBuffer *shown[G_N_ELEMENTS (shows)];
+  Fixture f;
+
+  set_up_bare (&f, FALSE);
+  gst_harness_set_sink_caps_str (f.video, __i__ ? "video/x-raw,format=RGBA" :
+      "video/x-raw,format=GRAY8");
+  gst_harness_set_src_caps_str (f.video, VIDEO_CAPS ("RGB", WIDTH, HEIGHT));
+  gst_harness_set_src_caps_str (f.mask, MASK_CAPS);
+  set_option (&f, "local-step", "always");
+  for (guint i = 0; i < G_N_ELEMENTS (shows); i++) {
+    set_option (&f, "show", shows[i]);
+    push_frame (&f, i * FRAME_MS);
+    shown[i] = pull_at (&f, i * FRAME_MS);
+    for (guint j = 0; j < i; j++)
+      fail_unless (buffers_differ (shown[i], shown[j]), "%s and %s", shows[i],
+          shows[j]);
+  }
+  for (guint i = 0; i < G_N_ELEMENTS (shows); i++)
+    gst_buffer_unref (shown[i]);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
 GST_START_TEST (test_controlled_threshold)
 {
   Fixture f;
@@ -394,6 +496,9 @@ element_suite (void)
   tcase_add_test (tcase, test_post_messages);
   tcase_add_test (tcase, test_crop_size_while_playing);
   tcase_add_test (tcase, test_controlled_threshold);
+  tcase_add_loop_test (tcase, test_controlled_edges, 0, 4);
+  tcase_add_test (tcase, test_invert);
+  tcase_add_loop_test (tcase, test_show, 0, 2);
 
   tcase = tcase_create ("errors");
   suite_add_tcase (suite, tcase);

@@ -596,9 +596,7 @@ GST_START_TEST (caps_fields)
   g_autoptr (GstCaps) caps = get_caps ("video/x-raw, format=P010_10LE, "
       "width=64, height=48, framerate=30000/1001, pixel-aspect-ratio=4/3, "
       "colorimetry=bt2100-pq, chroma-site=cosited");
-  g_autoptr (GstCaps) like_video = gst_caps_from_string
-      ("video/x-raw, format=GRAY8, colorimetry=bt2100-pq");
-  g_autoptr (GstCaps) strange = gst_caps_from_string
+  g_autoptr (GstCaps) other = gst_caps_from_string
       ("video/x-raw, format=GRAY8, colorimetry=bt601");
   GstVideoInfo info;
 
@@ -608,8 +606,7 @@ GST_START_TEST (caps_fields)
   check_colorimetry (caps, "ARGB64", "1:1:14:7");
   check_colorimetry (caps, "GRAY8", GST_CASCADE_PSP_ALPHA_COLORIMETRY);
   check_colorimetry (caps, "GRAY16_LE", GST_CASCADE_PSP_ALPHA_COLORIMETRY);
-  fail_unless (gst_caps_can_intersect (caps, like_video));
-  fail_if (gst_caps_can_intersect (caps, strange));
+  fail_unless (gst_caps_can_intersect (caps, other));
 
   info = take_format (caps, "A420_10LE");
   fail_unless_equals_int (info.chroma_site, GST_VIDEO_CHROMA_SITE_COSITED);
