@@ -104,13 +104,12 @@
 #include "allocation.h"
 #include "deadline.h"
 #include "frameview.h"
+#include "loader.h"
 #include "output.h"
 #include "pairing.h"
 #include "policy.h"
 #include "preview.h"
 #include "report.h"
-#include "refine/model.h"
-#include "refine/refiner.h"
 
 // Visible to pairing.c.
 GST_DEBUG_CATEGORY (gst_cascade_psp_refine_debug);
@@ -168,14 +167,17 @@ struct _GstCascadePspRefine
 
   // Object lock.
   GstAggregatorPad *mask_pad;   // NULL: not requested
-  char *model_location;
+  char *model_location;         // as set
   CpspRefinerParams params;
   GstCascadePspPolicy policy;
   gboolean started;
   gboolean told_of_fields;      // that interlaced video was refused
   GstClockTime frame_duration;  // by the caps
+  GstCascadePspLoad load;       // what a new model is loaded for; no location
   GstClockTime earliest;        // by downstream's QoS events
   GstCascadePspReport report;
+
+  GstCascadePspLoader loader;   // has its own lock
 
   // Streaming; start and stop.
   CpspRefiner *refiner;
@@ -200,13 +202,15 @@ G_DEFINE_TYPE_WITH_CODE (GstCascadePspRefine, gst_cascade_psp_refine,
 GST_ELEMENT_REGISTER_DEFINE (cascadepsprefine, "cascadepsprefine",
     GST_RANK_NONE, GST_TYPE_CASCADE_PSP_REFINE);
 
-// Turns an engine's error into one message on the bus, and frees it.
-#define POST_ENGINE_ERROR(self, error, doing) \
-  post_engine_error (self, error, doing, __FILE__, GST_FUNCTION, __LINE__)
+// Turns an engine's error into one message on the bus.
+#define POST_ENGINE_MESSAGE(self, type, error, doing) \
+  post_engine_message (self, type, error, doing, __FILE__, GST_FUNCTION, \
+      __LINE__)
 
 static void
-post_engine_error (GstCascadePspRefine * self, GError * error,
-    const char *doing, const char *file, const char *function, gint line)
+post_engine_message (GstCascadePspRefine * self, GstMessageType type,
+    const GError * error, const char *doing, const char *file,
+    const char *function, gint line)
 {
   GQuark domain = GST_RESOURCE_ERROR;
   gint code = GST_RESOURCE_ERROR_FAILED;
@@ -234,10 +238,9 @@ post_engine_error (GstCascadePspRefine * self, GError * error,
       code = GST_LIBRARY_ERROR_SETTINGS;
       break;
   }
-  gst_element_message_full (GST_ELEMENT (self), GST_MESSAGE_ERROR, domain, code,
-      g_strdup (error->message), g_strdup_printf ("While %s.", doing),
-      file, function, line);
-  g_error_free (error);
+  gst_element_message_full (GST_ELEMENT (self), type, domain, code,
+      g_strdup (error->message), g_strdup_printf ("While %s.", doing), file,
+      function, line);
 }
 
 /* Start and stop */
@@ -258,40 +261,14 @@ find_model (const char *location)
   return g_strdup (location ? location : CPSP_DEFAULT_MODEL);
 }
 
-static gboolean
-gst_cascade_psp_refine_start (GstAggregator * aggregator)
+// What `stats` says of the refiner, whose model is at LOCATION.
+static void
+describe_refiner (GstCascadePspRefine * self, const char *location)
 {
-  GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
-  g_autofree char *location = NULL;
-  g_autoptr (CpspModel) model = NULL;
-  CpspRefinerParams params;
-  GError *error = NULL;
-  gboolean settings_ok;
-
   GST_OBJECT_LOCK (self);
-  location = find_model (self->model_location);
-  params = self->params;
-  settings_ok = cpsp_settings_check (&self->policy.settings, &error);
-  self->started = settings_ok;
-  GST_OBJECT_UNLOCK (self);
-
-  if (!settings_ok) {
-    POST_ENGINE_ERROR (self, error, "checking the properties");
-    return FALSE;
-  }
-
-  model = cpsp_model_load (location, &error);
-  if (!model) {
-    POST_ENGINE_ERROR (self, error, "loading the model");
-    goto failed;
-  }
-  self->refiner = cpsp_refiner_new (model, &params, &error);
-  if (!self->refiner) {
-    POST_ENGINE_ERROR (self, error, "preparing the network");
-    goto failed;
-  }
-
-  GST_OBJECT_LOCK (self);
+  g_free (self->report.model);
+  self->report.model = g_strdup (location);
+  g_free (self->report.device);
   self->report.device = g_strdup (cpsp_refiner_get_device_name (self->refiner));
   self->report.precision =
       cpsp_type_name (cpsp_refiner_get_type (self->refiner));
@@ -299,13 +276,35 @@ gst_cascade_psp_refine_start (GstAggregator * aggregator)
   GST_OBJECT_UNLOCK (self);
   GST_INFO_OBJECT (self, "%s in %s on %s", location, self->report.precision,
       self->report.device);
-  return TRUE;
+}
 
-failed:
+static gboolean
+gst_cascade_psp_refine_start (GstAggregator * aggregator)
+{
+  GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
+  GstCascadePspLoad load;
+  g_autoptr (GError) error = NULL;
+
+  gst_cascade_psp_loader_cancel (&self->loader);
   GST_OBJECT_LOCK (self);
-  self->started = FALSE;
+  self->started = cpsp_settings_check (&self->policy.settings, &error);
+  self->load.params = self->params;
+  load = self->load;
+  load.location = find_model (self->model_location);
   GST_OBJECT_UNLOCK (self);
-  return FALSE;
+
+  if (!error)
+    self->refiner = gst_cascade_psp_load (&load, &error);
+  if (error) {
+    POST_ENGINE_MESSAGE (self, GST_MESSAGE_ERROR, error, "starting");
+    GST_OBJECT_LOCK (self);
+    self->started = FALSE;
+    GST_OBJECT_UNLOCK (self);
+  } else {
+    describe_refiner (self, load.location);
+  }
+  g_free (load.location);
+  return self->refiner != NULL;
 }
 
 static gboolean
@@ -316,6 +315,7 @@ gst_cascade_psp_refine_stop (GstAggregator * aggregator)
   GST_OBJECT_LOCK (self);
   self->started = FALSE;
   self->told_of_fields = FALSE;
+  memset (&self->load, 0, sizeof (self->load));
   self->earliest = GST_CLOCK_TIME_NONE;
   gst_cascade_psp_report_clear (&self->report);
   GST_OBJECT_UNLOCK (self);
@@ -328,6 +328,7 @@ gst_cascade_psp_refine_stop (GstAggregator * aggregator)
   forget_output (self);
   gst_cascade_psp_pace_init (&self->pace);
   self->cost = self->reserve = 0;
+  gst_cascade_psp_loader_cancel (&self->loader);
   g_clear_pointer (&self->refiner, cpsp_refiner_free);
   return TRUE;
 }
@@ -344,6 +345,63 @@ gst_cascade_psp_refine_flush (GstAggregator * aggregator)
   gst_cascade_psp_pace_init (&self->pace);
   self->refined = FALSE;
   return GST_FLOW_OK;
+}
+
+/* A new model while playing */
+
+// In the loader's thread: the old model stays.
+static void
+refuse_model (gpointer user_data, const char *location, const GError * error)
+{
+  GstCascadePspRefine *self = user_data;
+
+  g_autofree char *wanted = NULL;
+
+  GST_OBJECT_LOCK (self);
+  wanted = find_model (self->model_location);
+  // Unless another one was set meanwhile
+  if (g_str_equal (wanted, location)) {
+    g_free (self->model_location);
+    self->model_location = g_strdup (self->report.model);
+  }
+  GST_OBJECT_UNLOCK (self);
+  POST_ENGINE_MESSAGE (self, GST_MESSAGE_WARNING, error,
+      "loading a new model; the old one stays");
+}
+
+static void
+request_model (GstCascadePspRefine * self)
+{
+  GstCascadePspLoad load;
+  gboolean started;
+
+  GST_OBJECT_LOCK (self);
+  started = self->started;
+  load = self->load;
+  load.settings = self->policy.settings;
+  load.location = find_model (self->model_location);
+  GST_OBJECT_UNLOCK (self);
+
+  if (started)
+    gst_cascade_psp_loader_request (&self->loader, &load);
+  else
+    g_free (load.location);
+}
+
+// Streaming, between two frames.
+static void
+adopt_model (GstCascadePspRefine * self)
+{
+  g_autofree char *location = NULL;
+  CpspRefiner *refiner =
+      gst_cascade_psp_loader_take (&self->loader, &location);
+
+  if (!refiner)
+    return;
+  cpsp_refiner_free (self->refiner);
+  self->refiner = refiner;
+  self->cost = 0;
+  describe_refiner (self, location);
 }
 
 /* The mask pad: requested and released by any thread at any time */
@@ -478,6 +536,8 @@ gst_cascade_psp_refine_set_video_caps (GstCascadePspRefine * self,
         GST_VIDEO_INFO_FPS_D (info), GST_VIDEO_INFO_FPS_N (info));
   GST_OBJECT_LOCK (self);
   self->frame_duration = duration;
+  self->load.width = GST_VIDEO_INFO_WIDTH (info);
+  self->load.height = GST_VIDEO_INFO_HEIGHT (info);
   GST_OBJECT_UNLOCK (self);
   declare_latency (self);
   return TRUE;
@@ -1009,16 +1069,16 @@ gst_cascade_psp_refine_run (GstCascadePspRefine * self, Job * job,
 {
   const CpspSettings *settings = &job->policy.settings;
   CpspStats *stats = &job->report.stats;
+  g_autoptr (GError) error = NULL;
   CpspFrame frame = {.image = image,.mask = mask,.budget_ms = job->budget_ms };
   GstClockTime cost;
-  GError *error = NULL;
 
   find_regions (job);
   frame.n_regions = job->n_regions;
   frame.regions = job->n_regions > 0 ? job->regions : NULL;
   if (!cpsp_refiner_refine (self->refiner, settings, &frame,
           &self->output.alpha, stats, &error)) {
-    POST_ENGINE_ERROR (self, error, "refining a frame");
+    POST_ENGINE_MESSAGE (self, GST_MESSAGE_ERROR, error, "refining a frame");
     return FALSE;
   }
   GST_LOG_OBJECT (self, "%u of %u crops, Global step at %u, %.1f of %.1f ms",
@@ -1184,6 +1244,7 @@ gst_cascade_psp_refine_report (GstCascadePspRefine * self, Job * job)
 
   GST_OBJECT_LOCK (self);
   gst_cascade_psp_report_add (&self->report, frame);
+  self->load.budgeted |= job->budget_ms > 0;
   self->report.memory_bytes = cpsp_refiner_get_memory (self->refiner);
   report = self->report;
   GST_OBJECT_UNLOCK (self);
@@ -1208,6 +1269,7 @@ gst_cascade_psp_refine_process (GstCascadePspRefine * self, GstBuffer * video,
   GstClockTime rest;
   Job job;
 
+  adopt_model (self);
   init_job (self, &job, video, span, missing);
   choose_fate (self, &job);
 
@@ -1414,6 +1476,9 @@ gst_cascade_psp_refine_set_property (GObject * object, guint prop_id,
       break;
   }
   GST_OBJECT_UNLOCK (self);
+
+  if (prop_id == PROP_MODEL_LOCATION)
+    request_model (self);
 }
 
 static void
@@ -1468,13 +1533,18 @@ install_properties (GObjectClass * object_class)
    * is installed with the plugin, or, for builds that are not installed, what
    * the environment variable `CPSP_MODEL` names. The file is read when the
    * element starts; one that is missing or malformed keeps it from starting.
+   * Set while the element plays, the new model loads aside and takes over
+   * between two frames; until then both take memory. One that cannot be loaded
+   * is refused with a warning, and the old one stays.
    *
    * Since: 0.1
    */
   g_object_class_install_property (object_class, PROP_MODEL_LOCATION,
       g_param_spec_string ("model-location", "Model location",
           "Safetensors file with the network's weights "
-          "(NULL: the installed model)", DEFAULT_MODEL_LOCATION, READY_FLAGS));
+          "(NULL: the installed model)", DEFAULT_MODEL_LOCATION,
+          G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS |
+          GST_PARAM_MUTABLE_PLAYING));
 
   /**
    * GstCascadePspRefine:backend:
@@ -1551,6 +1621,7 @@ install_properties (GObjectClass * object_class)
    * - `mask-age` (#gint64): nanoseconds from the start of that frame's mask to
    *   its own
    * - `memory-bytes` (#guint64): memory of the engine but for the weights
+   * - `model` (string): the file of the model in use
    * - `device`, `precision` (string): what computes, and in which numbers
    *
    * Since: 0.1
@@ -1581,6 +1652,7 @@ gst_cascade_psp_refine_init (GstCascadePspRefine * self)
   gst_cascade_psp_output_init (&self->output);
   gst_cascade_psp_frame_view_init (&self->view);
 
+  gst_cascade_psp_loader_init (&self->loader, refuse_model, self);
   gst_cascade_psp_mask_track_init (&self->masks);
   gst_cascade_psp_pace_init (&self->pace);
 
@@ -1596,6 +1668,8 @@ gst_cascade_psp_refine_finalize (GObject * object)
 {
   GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (object);
 
+  gst_cascade_psp_loader_cancel (&self->loader);
+  gst_cascade_psp_loader_clear (&self->loader);
   g_free (self->model_location);
   G_OBJECT_CLASS (gst_cascade_psp_refine_parent_class)->finalize (object);
 }

@@ -15,6 +15,7 @@ static const char *const fates[] = {
 void
 gst_cascade_psp_report_clear (GstCascadePspReport * report)
 {
+  g_free (report->model);
   g_free (report->device);
   memset (report, 0, sizeof (*report));
 }
@@ -70,6 +71,7 @@ gst_cascade_psp_report_to_structure (const GstCascadePspReport * report)
       "missing-masks", G_TYPE_UINT64, report->missing_masks,
       "latency", G_TYPE_UINT64, report->latency,
       "memory-bytes", G_TYPE_UINT64, (guint64) report->memory_bytes,
+      "model", G_TYPE_STRING, report->model,
       "device", G_TYPE_STRING, report->device,
       "precision", G_TYPE_STRING, report->precision, NULL);
 

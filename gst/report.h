@@ -49,7 +49,7 @@ typedef struct
                                 // take, per duration of a frame
   gsize memory_bytes;
   GstClockTime latency;         // own, declared
-  char *device;
+  char *model, *device;
   const char *precision;
 } GstCascadePspReport;
 

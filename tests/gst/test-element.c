@@ -300,6 +300,81 @@ GST_START_TEST (test_controlled_threshold)
 
 GST_END_TEST;
 
+static gboolean
+uses_model (Fixture * fixture, const char *path)
+{
+  GstStructure *stats;
+  gboolean equal;
+
+  g_object_get (fixture->element, "stats", &stats, NULL);
+  equal = g_strcmp0 (gst_structure_get_string (stats, "model"), path) == 0;
+  gst_structure_free (stats);
+  return equal;
+}
+
+static void
+expect_model_location (Fixture * fixture, const char *want)
+{
+  char *got;
+
+  g_object_get (fixture->element, "model-location", &got, NULL);
+  fail_unless_equals_string (got, want);
+  g_free (got);
+}
+
+// A model that is set while playing takes over between two frames; a bad one
+// does not.
+GST_START_TEST (test_model_while_playing)
+{
+  const char *old = g_getenv ("CPSP_MODEL");
+  char *folder = g_dir_make_tmp ("cpsp-XXXXXX", NULL);
+  char *good = g_build_filename (folder, "good.safetensors", NULL);
+  char *bad = g_build_filename (folder, "bad.safetensors", NULL);
+  char *content;
+  gsize length;
+  guint ms = 0;
+  Fixture f;
+
+  fail_unless (g_file_get_contents (old, &content, &length, NULL));
+  fail_unless (g_file_set_contents (good, content, length, NULL));
+  fail_unless (g_file_set_contents (bad, content, length / 2, NULL));
+  g_free (content);
+
+  set_up (&f, FALSE);
+  push_frame (&f, 0);
+  expect_alpha (&f, 0, 0);
+  fail_unless (uses_model (&f, old));
+
+  g_object_set (f.element, "model-location", bad, NULL);
+  expect_message (f.bus, GST_MESSAGE_WARNING, GST_STREAM_ERROR,
+      GST_STREAM_ERROR_FORMAT);
+  expect_model_location (&f, old);
+  push_frame (&f, ms += FRAME_MS);
+  expect_alpha (&f, ms, ms);
+  fail_unless (uses_model (&f, old));
+
+  // Of several the last one counts.
+  for (guint i = 0; i < 5; i++)
+    g_object_set (f.element, "model-location", i % 2 ? old : good, NULL);
+  while (!uses_model (&f, good)) {
+    push_frame (&f, ms += FRAME_MS);
+    expect_alpha (&f, ms, ms);
+  }
+  expect_model_location (&f, good);
+
+  // A stop waits for what loads.
+  g_object_set (f.element, "model-location", old, NULL);
+  tear_down (&f);
+  g_unlink (bad);
+  g_unlink (good);
+  g_rmdir (folder);
+  g_free (bad);
+  g_free (good);
+  g_free (folder);
+}
+
+GST_END_TEST;
+
 static void
 check_start_fails (GstElement * element, GQuark domain, gint code)
 {
@@ -495,6 +570,7 @@ element_suite (void)
   tcase_add_test (tcase, test_regions_of_interest);
   tcase_add_test (tcase, test_post_messages);
   tcase_add_test (tcase, test_crop_size_while_playing);
+  tcase_add_test (tcase, test_model_while_playing);
   tcase_add_test (tcase, test_controlled_threshold);
   tcase_add_loop_test (tcase, test_controlled_edges, 0, 4);
   tcase_add_test (tcase, test_invert);
