@@ -174,6 +174,55 @@ copy_words (guint16 * restrict to, guint to_step, const guint16 * from,
     to[i * to_step] = from[i * from_step] >> shift;
 }
 
+// Pixels of four bytes, as numbers: several are worked on at a time, which the
+// compiler does not manage with bytes that are apart. A component is the byte
+// at its shift.
+typedef guint32 Pixel __attribute__ ((aligned (1), may_alias));
+
+static gboolean
+has_pixels (const GstVideoFormatInfo * format)
+{
+  return GST_VIDEO_FORMAT_INFO_N_PLANES (format) == 1
+      && format->pixel_stride[0] == 4 && format->depth[0] == 8;
+}
+
+static guint
+get_pixel_shift (const GstVideoFormatInfo * format, guint c)
+{
+  return 8 * format->poffset[c];
+}
+
+CPSP_CLONES static void
+reorder_pixels (Pixel * to, const guint to_shift[3], const Pixel * from,
+    const guint from_shift[3], guint n)
+{
+  guint to_a = to_shift[0], to_b = to_shift[1], to_c = to_shift[2];
+  guint from_a = from_shift[0], from_b = from_shift[1], from_c = from_shift[2];
+
+  for (guint i = 0; i < n; i++)
+    to[i] = ((from[i] >> from_a) & 0xff) << to_a
+        | ((from[i] >> from_b) & 0xff) << to_b
+        | ((from[i] >> from_c) & 0xff) << to_c;
+}
+
+static void
+copy_pixels (GstVideoFrame * dst, const GstVideoFrame * src)
+{
+  guint height = GST_VIDEO_FRAME_HEIGHT (dst);
+  guint to_shift[3], from_shift[3];
+
+  for (guint c = 0; c < 3; c++) {
+    to_shift[c] = get_pixel_shift (dst->info.finfo, c);
+    from_shift[c] = get_pixel_shift (src->info.finfo, c);
+  }
+  for (guint y = 0; y < height; y++)
+    reorder_pixels ((Pixel *) ((guint8 *) GST_VIDEO_FRAME_PLANE_DATA (dst, 0)
+            + (gssize) y * GST_VIDEO_FRAME_PLANE_STRIDE (dst, 0)), to_shift,
+        (const Pixel *) ((const guint8 *) GST_VIDEO_FRAME_PLANE_DATA (src, 0)
+            + (gssize) y * GST_VIDEO_FRAME_PLANE_STRIDE (src, 0)), from_shift,
+        GST_VIDEO_FRAME_WIDTH (dst));
+}
+
 static void
 copy_component (GstVideoFrame * dst, const GstVideoFrame * src, guint c)
 {
@@ -215,6 +264,11 @@ copy_video (GstVideoFrame * dst, const GstVideoFrame * src)
 {
   const GstVideoFormatInfo *to = dst->info.finfo, *from = src->info.finfo;
 
+  if (has_pixels (to) && has_pixels (from)
+      && !planes_are_alike (to, from, 0)) {
+    copy_pixels (dst, src);
+    return;
+  }
   for (guint c = 0; c < 3; c++) {
     gboolean first = TRUE;
 
@@ -244,10 +298,12 @@ gst_cascade_psp_output_fill (GstCascadePspOutput * output,
 /* Alpha */
 
 CPSP_CLONES static void
-store_bytes (guint8 * restrict to, guint step, const guint8 * from, guint n)
+store_in_pixels (Pixel * to, guint shift, const guint8 * from, guint n)
 {
+  guint32 others = ~(0xffu << shift);
+
   for (guint i = 0; i < n; i++)
-    to[i * step] = from[i];
+    to[i] = (to[i] & others) | (guint32) from[i] << shift;
 }
 
 // round (a * (2^depth - 1) / 65535)
@@ -265,33 +321,29 @@ store_words (guint16 * restrict to, guint step, guint depth,
   }
 }
 
-// Where DST's alpha lies.
-static void
-find_alpha (CpspComponent * component, const GstVideoFrame * dst)
-{
-  gst_cascade_psp_component_init (component, dst,
-      gst_cascade_psp_output_is_alpha (&dst->info) ? 0 : GST_VIDEO_COMP_A);
-}
-
 void
 gst_cascade_psp_output_write_alpha (GstVideoFrame * dst,
     const CpspAlphaView * alpha)
 {
+  const GstVideoFormatInfo *format = dst->info.finfo;
+  guint c = gst_cascade_psp_output_is_alpha (&dst->info) ? 0
+      : GST_VIDEO_COMP_A;
   CpspComponent component;
 
-  find_alpha (&component, dst);
+  gst_cascade_psp_component_init (&component, dst, c);
   for (guint y = 0; y < alpha->height; y++) {
     guint8 *to = (guint8 *) component.data
         + (gssize) y * component.stride_bytes;
     const guint8 *from = alpha->data + (gssize) y * alpha->stride_bytes;
 
-    if (!component.wide && component.step_bytes == 1)
-      memcpy (to, from, alpha->width);
-    else if (!component.wide)
-      store_bytes (to, component.step_bytes, from, alpha->width);
-    else
+    if (component.wide)
       store_words ((guint16 *) to, component.step_bytes / 2, component.depth,
           (const guint16 *) from, alpha->width);
+    else if (has_pixels (format))
+      store_in_pixels ((Pixel *) (to - format->poffset[c]),
+          get_pixel_shift (format, c), from, alpha->width);
+    else
+      memcpy (to, from, alpha->width);
   }
 }
 
@@ -437,18 +489,58 @@ mix_words (guint16 * row, guint step, float color, const float *weight,
         (gint) (color + weight[i] * (row[i * step] - color) + 0.5f);
 }
 
-static void
-mix_chunk (const CpspComponent * component, guint x, guint y, guint color,
-    const float *weights, guint n)
+static inline __attribute__ ((always_inline)) guint32
+mix_byte (guint32 pixel, guint shift, float color, float weight)
 {
-  guint8 *at = (guint8 *) component->data
-      + (gssize) y * component->stride_bytes
-      + (gsize) x * component->step_bytes;
+  gint value = (pixel >> shift) & 0xff;
 
-  if (component->wide)
-    mix_words ((guint16 *) at, component->step_bytes / 2, color, weights, n);
-  else
-    mix_bytes (at, component->step_bytes, color, weights, n);
+  return (guint32) (gint) (color + weight * (value - color) + 0.5f) << shift;
+}
+
+CPSP_CLONES static void
+mix_pixels (Pixel * row, const guint shift[3], const guint color[3],
+    const float *weight, guint n)
+{
+  guint shift_a = shift[0], shift_b = shift[1], shift_c = shift[2];
+  float a = color[0], b = color[1], c = color[2];
+  guint32 alpha = ~(0xffu << shift_a | 0xffu << shift_b | 0xffu << shift_c);
+
+  for (guint i = 0; i < n; i++)
+    row[i] = (row[i] & alpha) | mix_byte (row[i], shift_a, a, weight[i])
+        | mix_byte (row[i], shift_b, b, weight[i])
+        | mix_byte (row[i], shift_c, c, weight[i]);
+}
+
+// N samples of each component from FIRST up to END, from (x, y) on.
+static void
+mix_chunk (GstVideoFrame * dst, guint first, guint end, guint x, guint y,
+    const guint color[3], const float *weights, guint n)
+{
+  const GstVideoFormatInfo *format = dst->info.finfo;
+
+  if (has_pixels (format)) {
+    guint shift[3];
+
+    for (guint c = 0; c < 3; c++)
+      shift[c] = get_pixel_shift (format, c);
+    mix_pixels ((Pixel *) ((guint8 *) GST_VIDEO_FRAME_PLANE_DATA (dst, 0)
+            + (gssize) y * GST_VIDEO_FRAME_PLANE_STRIDE (dst, 0)) + x, shift,
+        color, weights, n);
+    return;
+  }
+  for (guint c = first; c < end; c++) {
+    CpspComponent component;
+    guint8 *at;
+
+    gst_cascade_psp_component_init (&component, dst, c);
+    at = (guint8 *) component.data + (gssize) y * component.stride_bytes
+        + (gsize) x * component.step_bytes;
+    if (component.wide)
+      mix_words ((guint16 *) at, component.step_bytes / 2, color[c], weights,
+          n);
+    else
+      mix_bytes (at, component.step_bytes, color[c], weights, n);
+  }
 }
 
 // Components FIRST up to END, whose samples are at the same places.
@@ -460,12 +552,9 @@ mix_components (GstVideoFrame * dst, guint first, guint end,
   GstVideoChromaSite site = GST_VIDEO_INFO_CHROMA_SITE (&dst->info);
   guint width = GST_VIDEO_FRAME_COMP_WIDTH (dst, first);
   guint height = GST_VIDEO_FRAME_COMP_HEIGHT (dst, first);
-  CpspComponent component[3];
   Axis across, down;
   float weights[CHUNK];
 
-  for (guint c = first; c < end; c++)
-    gst_cascade_psp_component_init (&component[c], dst, c);
   axis_init (&across, format->w_sub[first],
       site & GST_VIDEO_CHROMA_SITE_H_COSITED);
   axis_init (&down, format->h_sub[first],
@@ -476,8 +565,7 @@ mix_components (GstVideoFrame * dst, guint first, guint end,
       guint n = MIN (width - x, CHUNK);
 
       get_weights (weights, weight, &across, &down, x, y, n);
-      for (guint c = first; c < end; c++)
-        mix_chunk (&component[c], x, y, color[c], weights, n);
+      mix_chunk (dst, first, end, x, y, color, weights, n);
     }
   }
 }
