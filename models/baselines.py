@@ -41,4 +41,4 @@ def grabcut(image, mask, length):
 
 
 GRID = {"guided": (guided_filter, (0.01, 0.02, 0.04, 0.08)),
-        "grabcut": (grabcut, (0.01, 0.02))}
+        "grabcut": (grabcut, (0.01, 0.05))}

@@ -81,15 +81,16 @@ class Element:
         self.element = refine
         result = self.pipeline.set_state(Gst.State.PLAYING)
         if result == Gst.StateChangeReturn.FAILURE:
-            self.fail()
+            self.check()
+            self.close()
+            raise ElementError("the pipeline does not start")
 
-    def fail(self):
-        """Stop, and raise what the element says."""
+    def check(self):
+        """If it has failed, close it and raise what it says."""
         message = self.pipeline.get_bus().pop_filtered(Gst.MessageType.ERROR)
-        self.close()
-        if not message:
-            raise ElementError("the pipeline stopped without saying why")
-        raise ElementError(message.parse_error()[0].message)
+        if message:
+            self.close()
+            raise ElementError(message.parse_error()[0].message)
 
     def describe(self):
         """Return what computes, and in which numbers."""
@@ -104,9 +105,8 @@ class Element:
                 (self.masks, mask, "GRAY8")):
             source.push_sample(sample_of(array, name, self.number))
         self.number += 1
-        sample = self.alphas.pull_sample()
-        if not sample:  # an error ends the stream, too
-            self.fail()
+        while not (sample := self.alphas.try_pull_sample(Gst.SECOND)):
+            self.check()
         buffer = sample.get_buffer()
         alpha = numpy.frombuffer(buffer.extract_dup(0, buffer.get_size()),
                                  numpy.uint8)

@@ -268,6 +268,20 @@ def refused(words, *arguments):
     return good
 
 
+def test_failure():
+    """What fails while it runs, too, ends in an exception."""
+    runner = element.Element({"model-location": PREVIEW})
+    alpha = runner.refine(*scene(40, 30))
+    yield "a frame", alpha.shape == (30, 40)
+    try:
+        runner.refine(*scene(40000, 2))
+    except element.ElementError as problem:
+        print(f"# {problem}")
+        yield "a frame that is too large", True
+    else:
+        yield "a frame that is too large", False
+
+
 def test_errors():
     image, mask = scene(40, 30)
     write("missing/a_im.png", image)
@@ -293,11 +307,21 @@ def test_errors():
                       ("--every", "0", "beside")):
         yield (f"usage: {' '.join(arguments) or 'nothing'}",
                evaluate(*arguments)[0] == 2)
-    result = subprocess.run(
-        [sys.executable, PROGRAM, "beside"], check=False, text=True,
-        capture_output=True, env={
-            **os.environ, "BUILD": "none", "GST_PLUGIN_PATH": "",
-            "GST_REGISTRY": os.path.abspath("other.registry")})
+
+
+def run_alone(*arguments, **variables):
+    """Run the program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, PROGRAM, *arguments], check=False, text=True,
+        capture_output=True, env={**os.environ, **variables})
+
+
+def test_alone():
+    result = run_alone("--kinds", "48", "--limit", "1", "beside")
+    print(f"# {result.stderr!r}")
+    yield "nothing but the table", result.returncode == 0 and not result.stderr
+    result = run_alone("beside", BUILD="none", GST_PLUGIN_PATH="",
+                       GST_REGISTRY=os.path.abspath("other.registry"))
     yield ("no plugin", result.returncode == 1
            and result.stderr.startswith("evaluate: GStreamer finds no element")
            and result.stderr.count("\n") == 1)
@@ -310,7 +334,8 @@ def main():
         os.chdir(folder)
         write_sets()
         for test in (test_table, test_choice, test_video, test_baselines,
-                     test_check, test_sheet, test_mog2, test_errors):
+                     test_check, test_sheet, test_mog2, test_failure,
+                     test_errors, test_alone):
             for name, passed in test():
                 results.append(bool(passed))
                 print(f"{'ok' if passed else 'not ok'} {len(results)} - "
