@@ -179,10 +179,20 @@ def test_video():
 
 
 def test_baselines():
-    status, tables = table("--kinds", "48", "--baselines", "beside")
+    arguments = ("--kinds", "48", "--baselines", "beside")
+    status, tables = table(*arguments)
     row = tables["beside"]["48"]
     yield ("baselines", status == 0
            and list(row) == ["coarse", "preview", "guided", "grabcut"])
+    _, output, _ = evaluate(*arguments, "--check")
+    for title in ("guided", "grabcut"):
+        for name in ("iou", "mba"):
+            above = row["preview"][name] > row[title][name]
+            sentences = [line for line in output.splitlines()
+                         if f"beside mean: preview {name}" in line
+                         and f"({title})" in line]
+            yield (f"{title} {name}: {'above' if above else 'a shortfall'}",
+                   len(sentences) == (not above))
     # a star on black is easy for both
     for title in ("guided", "grabcut"):
         yield (f"{title} refines a star",
