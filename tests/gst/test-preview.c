@@ -75,7 +75,8 @@ check_pixel (const GstVideoInfo * info, Mark mark, const guint16 * before,
   if (GST_VIDEO_INFO_IS_GRAY (info)) {
     guint level = (guint) ((mark == RUN ? 0.75 : 0.375) * ((1 << depth) - 1));
 
-    EXPECT ((guint) after[1] >> (16 - depth) == level, "%s: not %u", subject, level);
+    EXPECT ((guint) after[1] >> (16 - depth) == level, "%s: not %u", subject,
+        level);
     return;
   }
   get_color (info, mark == RUN ? green : red, want);
