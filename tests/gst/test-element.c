@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Properties, errors, and the element in whole pipelines.
+ * Properties and errors.
  */
 #include <unistd.h>
 
@@ -519,46 +519,6 @@ GST_START_TEST (test_mask_not_linked)
 
 GST_END_TEST;
 
-static void
-count_buffer (GstElement * sink, GstBuffer * buffer, GstPad * pad, guint * n)
-{
-  ++*n;
-}
-
-GST_START_TEST (test_restart)
-{
-  GstElement *pipeline = gst_parse_launch ("cascadepsprefine name=refine"
-      " crop-size=96 ! fakesink name=sink signal-handoffs=true"
-      " videotestsrc num-buffers=5 ! video/x-raw,width=64,height=48"
-      " ! tee name=t"
-      " t. ! queue ! refine.sink"
-      " t. ! queue ! videoconvert ! video/x-raw,format=GRAY8 ! refine.mask",
-      NULL);
-  GstElement *sink = gst_bin_get_by_name (GST_BIN (pipeline), "sink");
-  GstBus *bus = gst_element_get_bus (pipeline);
-
-  for (guint round = 0; round < 3; round++) {
-    guint n = 0;
-    gulong handler = g_signal_connect (sink, "handoff",
-        G_CALLBACK (count_buffer), &n);
-    GstMessage *message;
-
-    gst_element_set_state (pipeline, GST_STATE_PLAYING);
-    message = gst_bus_timed_pop_filtered (bus, GST_CLOCK_TIME_NONE,
-        GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
-    fail_unless_equals_int (GST_MESSAGE_TYPE (message), GST_MESSAGE_EOS);
-    gst_message_unref (message);
-    gst_element_set_state (pipeline, GST_STATE_NULL);
-    fail_unless_equals_int (n, 5);
-    g_signal_handler_disconnect (sink, handler);
-  }
-  gst_object_unref (bus);
-  gst_object_unref (sink);
-  gst_object_unref (pipeline);
-}
-
-GST_END_TEST;
-
 static Suite *
 element_suite (void)
 {
@@ -584,10 +544,6 @@ element_suite (void)
   tcase_add_loop_test (tcase, test_no_timestamp, 0, 2);
   tcase_add_test (tcase, test_no_memory);
   tcase_add_test (tcase, test_mask_not_linked);
-
-  tcase = tcase_create ("pipelines");
-  suite_add_tcase (suite, tcase);
-  tcase_add_test (tcase, test_restart);
   return suite;
 }
 
