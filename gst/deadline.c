@@ -35,24 +35,38 @@ gst_cascade_psp_pace_init (GstCascadePspPace * pace)
 {
   pace->since = GST_CLOCK_TIME_NONE;
   pace->patience = PATIENCE_MIN;
+  pace->attempt = FALSE;
 }
 
 gboolean
 gst_cascade_psp_pace_allows (GstCascadePspPace * pace, GstClockTime start,
     GstClockTimeDiff left, GstClockTime cost)
 {
-  if (left > 0 && (GstClockTime) left >= cost) {
-    pace->since = start;
-    pace->patience = PATIENCE_MIN;
-    return TRUE;
+  GstClockTime patience = pace->patience;
+
+  pace->attempt = left <= 0 || (GstClockTime) left < cost;
+  if (pace->attempt) {
+    // What is late already cannot come in time.
+    if (left <= 0)
+      patience = MAX (patience, PATIENCE_MIN);
+    if (!GST_CLOCK_TIME_IS_VALID (pace->since))
+      pace->since = start;
+    if (start < pace->since + patience)
+      return FALSE;
   }
-  if (!GST_CLOCK_TIME_IS_VALID (pace->since))
-    pace->since = start;
-  if (start < pace->since + pace->patience)
-    return FALSE;
   pace->since = start;
-  pace->patience = MIN (2 * pace->patience, PATIENCE_MAX);
   return TRUE;
+}
+
+void
+gst_cascade_psp_pace_learn (GstCascadePspPace * pace, gboolean in_time)
+{
+  if (!pace->attempt)
+    pace->patience = PATIENCE_MIN;
+  else if (in_time)
+    pace->patience = 0;
+  else
+    pace->patience = CLAMP (2 * pace->patience, PATIENCE_MIN, PATIENCE_MAX);
 }
 
 GstClockTime

@@ -34,13 +34,15 @@ GstClockTimeDiff gst_cascade_psp_due_get_left (const GstCascadePspDue * due);
 GstClockTimeDiff gst_cascade_psp_due_get_budget (const GstCascadePspDue * due,
     GstClockTimeDiff left);
 
-// Lets a frame be refined once in a while although there is no time, so that
-// nothing freezes for ever, and what a refinement takes is found out again
-// after a bad moment. Each such attempt waits twice as long as the one before.
+// Lets a frame be refined once in a while although there seems to be no time:
+// nothing must freeze for ever, and after a bad moment somebody must find out
+// that refinements are fast again. After an attempt that came in time the next
+// frame may try too; after one that did not, the next one waits twice as long.
 typedef struct
 {
   GstClockTime since;           // running time of the last refinement; NONE
   GstClockTime patience;
+  gboolean attempt;             // the last refinement was one
 } GstCascadePspPace;
 
 void gst_cascade_psp_pace_init (GstCascadePspPace * pace);
@@ -49,6 +51,9 @@ void gst_cascade_psp_pace_init (GstCascadePspPace * pace);
 // takes COST (0: not known).
 gboolean gst_cascade_psp_pace_allows (GstCascadePspPace * pace,
     GstClockTime start, GstClockTimeDiff left, GstClockTime cost);
+
+// The refinement that was allowed last is done, in time or not.
+void gst_cascade_psp_pace_learn (GstCascadePspPace * pace, gboolean in_time);
 
 // From when on frames are in time after downstream's QoS event: one that was
 // shown at TIMESTAMP came DIFF too late (below 0: too early).

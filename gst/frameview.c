@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "frameview.h"
 
+// More than any frame has.
+#define REGION_MAX G_MAXINT16
+
 #if G_BYTE_ORDER != G_LITTLE_ENDIAN
 #error "The views' 16-bit words are native, the formats' are little-endian."
 #endif
@@ -375,4 +378,42 @@ gst_cascade_psp_mask_view_draw (const CpspMaskView * mask, double threshold,
     }
   }
   g_free (line);
+}
+
+static void
+enlarge (CpspRect * rect, const CpspRect * other)
+{
+  gint x = MIN (rect->x, other->x), y = MIN (rect->y, other->y);
+
+  rect->width = MAX (rect->x + rect->width, other->x + other->width) - x;
+  rect->height = MAX (rect->y + rect->height, other->y + other->height) - y;
+  rect->x = x;
+  rect->y = y;
+}
+
+guint
+gst_cascade_psp_find_regions (GstBuffer * buffer, CpspRect * regions)
+{
+  guint n = 0;
+  gpointer state = NULL;
+  GstMeta *meta;
+
+  while ((meta = gst_buffer_iterate_meta_filtered (buffer, &state,
+              GST_VIDEO_REGION_OF_INTEREST_META_API_TYPE))) {
+    const GstVideoRegionOfInterestMeta *roi =
+        (const GstVideoRegionOfInterestMeta *) meta;
+    // Numbers that no frame reaches must not overflow.
+    CpspRect region = {
+      .x = MIN (roi->x, REGION_MAX),
+      .y = MIN (roi->y, REGION_MAX),
+      .width = MIN (roi->w, REGION_MAX),
+      .height = MIN (roi->h, REGION_MAX),
+    };
+
+    if (n < GST_CASCADE_PSP_MAX_REGIONS)
+      regions[n++] = region;
+    else
+      enlarge (&regions[n - 1], &region);
+  }
+  return n;
 }

@@ -57,4 +57,11 @@ void gst_cascade_psp_mask_view_init (CpspMaskView * mask,
 void gst_cascade_psp_mask_view_draw (const CpspMaskView * mask,
     double threshold, const CpspAlphaView * alpha);
 
+#define GST_CASCADE_PSP_MAX_REGIONS 32
+
+// Copies the rectangles of BUFFER's GstVideoRegionOfInterestMetas to REGIONS,
+// GST_CASCADE_PSP_MAX_REGIONS at most: of more, the last one is around the
+// rest. Returns how many.
+guint gst_cascade_psp_find_regions (GstBuffer * buffer, CpspRect * regions);
+
 G_END_DECLS

@@ -104,6 +104,7 @@
 #include "allocation.h"
 #include "deadline.h"
 #include "frameview.h"
+#include "gap.h"
 #include "loader.h"
 #include "output.h"
 #include "pairing.h"
@@ -117,9 +118,6 @@ GST_DEBUG_CATEGORY (gst_cascade_psp_refine_debug);
 
 // Latency when the caps do not tell the frame duration.
 #define UNKNOWN_FRAME_DURATION (40 * GST_MSECOND)
-
-// What the base class marks gaps for lost data with.
-#define MISSING_DATA_META "GstAggregatorMissingDataMeta"
 
 #define FRAME_SIZE "(int) [ 1, " G_STRINGIFY (CPSP_FRAME_SIZE_MAX) " ]"
 #define CAPS(formats) \
@@ -142,20 +140,11 @@ static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src",
     GST_STATIC_CAPS (CAPS (GST_CASCADE_PSP_OUTPUT_FORMATS)));
 
 #define DEFAULT_MODEL_LOCATION NULL
-#define DEFAULT_BACKEND CPSP_BACKEND_AUTO
-#define DEFAULT_DEVICE_ID 0
-#define DEFAULT_PRECISION CPSP_PRECISION_AUTO
-#define DEFAULT_THREADS 0
 
-#define MAX_THREADS 1024
 
 enum
 {
   PROP_MODEL_LOCATION = GST_CASCADE_PSP_N_PROPS,
-  PROP_BACKEND,
-  PROP_DEVICE_ID,
-  PROP_PRECISION,
-  PROP_THREADS,
   PROP_STATS,
 };
 
@@ -168,7 +157,6 @@ struct _GstCascadePspRefine
   // Object lock.
   GstAggregatorPad *mask_pad;   // NULL: not requested
   char *model_location;         // as set
-  CpspRefinerParams params;
   GstCascadePspPolicy policy;
   gboolean started;
   gboolean told_of_fields;      // that interlaced video was refused
@@ -288,7 +276,7 @@ gst_cascade_psp_refine_start (GstAggregator * aggregator)
   gst_cascade_psp_loader_cancel (&self->loader);
   GST_OBJECT_LOCK (self);
   self->started = cpsp_settings_check (&self->policy.settings, &error);
-  self->load.params = self->params;
+  self->load.params = self->policy.params;
   load = self->load;
   load.location = find_model (self->model_location);
   GST_OBJECT_UNLOCK (self);
@@ -768,7 +756,7 @@ gst_cascade_psp_refine_negotiated_src_caps (GstAggregator * aggregator,
     return FALSE;
   GST_OBJECT_LOCK (self);
   premultiplied = self->policy.premultiplied;
-  threads = self->params.threads;
+  threads = self->policy.params.threads;
   GST_OBJECT_UNLOCK (self);
 
   self->refined = FALSE;
@@ -864,19 +852,15 @@ gst_cascade_psp_refine_fail_map (GstCascadePspRefine * self, GstBuffer * buffer)
   return FALSE;
 }
 
-// Of more regions of interest the last one is the rectangle around the rest.
-#define MAX_REGIONS 32
-
 // A frame on its way through.
 typedef struct
 {
   GstBuffer *video;
   GstCascadePspSpan span;
-  CpspRect regions[MAX_REGIONS];
-  guint n_regions;
   GstCascadePspPolicy policy;
   GstCascadePspDue due;
-  double budget_ms;             // for the refinement; 0: as long as it takes
+  GstClockTimeDiff left;        // for the refinement
+  double budget_ms;             // of that; 0: as long as it takes
   GstCascadePspFrameReport report;
 } Job;
 
@@ -957,7 +941,7 @@ static void
 choose_fate (GstCascadePspRefine * self, Job * job)
 {
   GstClockTime cost = get_cost (self, job);
-  GstClockTimeDiff left, budget;
+  GstClockTimeDiff budget;
 
   if (job->report.missing) {
     GST_DEBUG_OBJECT (self, "no mask for the frame at %" GST_TIME_FORMAT,
@@ -983,9 +967,10 @@ choose_fate (GstCascadePspRefine * self, Job * job)
     return;
   }
 
-  left = gst_cascade_psp_due_get_left (&job->due);
-  budget = gst_cascade_psp_due_get_budget (&job->due, left);
-  if (gst_cascade_psp_pace_allows (&self->pace, job->span.start, left, cost)) {
+  job->left = gst_cascade_psp_due_get_left (&job->due);
+  budget = gst_cascade_psp_due_get_budget (&job->due, job->left);
+  if (gst_cascade_psp_pace_allows (&self->pace, job->span.start, job->left,
+          cost)) {
     if (budget != GST_CASCADE_PSP_FOR_EVER
         && job->policy.overload == GST_CASCADE_PSP_REFINE_OVERLOAD_DEGRADE)
       job->budget_ms = MAX (budget, 1) / (double) GST_MSECOND;
@@ -994,73 +979,10 @@ choose_fate (GstCascadePspRefine * self, Job * job)
   }
   GST_DEBUG_OBJECT (self, "no time for the frame at %" GST_TIME_FORMAT ": %"
       GST_STIME_FORMAT " left of %" GST_TIME_FORMAT,
-      GST_TIME_ARGS (job->span.start), GST_STIME_ARGS (left),
+      GST_TIME_ARGS (job->span.start), GST_STIME_ARGS (job->left),
       GST_TIME_ARGS (cost));
   job->report.overloaded = TRUE;
   job->report.fate = choose_without_refining (self, job);
-}
-
-static void
-add_region (Job * job, const CpspRect * region)
-{
-  CpspRect *last = &job->regions[MAX_REGIONS - 1];
-  gint x, y;
-
-  if (job->n_regions < MAX_REGIONS) {
-    job->regions[job->n_regions++] = *region;
-    return;
-  }
-  x = MIN (last->x, region->x);
-  y = MIN (last->y, region->y);
-  last->width = MAX (last->x + last->width, region->x + region->width) - x;
-  last->height = MAX (last->y + last->height, region->y + region->height) - y;
-  last->x = x;
-  last->y = y;
-}
-
-static void
-find_regions (Job * job)
-{
-  gpointer state = NULL;
-  GstMeta *meta;
-
-  while ((meta = gst_buffer_iterate_meta_filtered (job->video, &state,
-              GST_VIDEO_REGION_OF_INTEREST_META_API_TYPE))) {
-    const GstVideoRegionOfInterestMeta *roi =
-        (const GstVideoRegionOfInterestMeta *) meta;
-    // Numbers that no frame reaches must not overflow.
-    CpspRect region = {
-      .x = MIN (roi->x, CPSP_FRAME_SIZE_MAX),
-      .y = MIN (roi->y, CPSP_FRAME_SIZE_MAX),
-      .width = MIN (roi->w, CPSP_FRAME_SIZE_MAX),
-      .height = MIN (roi->h, CPSP_FRAME_SIZE_MAX),
-    };
-
-    add_region (job, &region);
-  }
-}
-
-// How much of what the settings ask for was done, of 0 to 1: by area of the
-// Global step; the Local step counts half.
-static double
-get_quality (GstCascadePspRefine * self, const CpspSettings * settings,
-    const CpspStats * stats)
-{
-  guint size = MAX (self->output.alpha.width, self->output.alpha.height);
-  double quality = 1;
-
-  if (!settings->enlarge_small)
-    size = MIN (size, settings->crop_size);
-  else
-    size = settings->crop_size;
-  // It may be smaller by rounding.
-  if (stats->global_size > 0 && stats->global_size + 1 < size)
-    quality = (double) stats->global_size * stats->global_size / size / size;
-  if (stats->local_skipped)
-    quality *= 0.5;
-  else if (stats->crops_skipped > 0)
-    quality *= 0.5 + 0.5 * stats->crops_run / stats->crops_planned;
-  return quality;
 }
 
 static gboolean
@@ -1070,12 +992,12 @@ gst_cascade_psp_refine_run (GstCascadePspRefine * self, Job * job,
   const CpspSettings *settings = &job->policy.settings;
   CpspStats *stats = &job->report.stats;
   g_autoptr (GError) error = NULL;
+  CpspRect regions[GST_CASCADE_PSP_MAX_REGIONS];
   CpspFrame frame = {.image = image,.mask = mask,.budget_ms = job->budget_ms };
   GstClockTime cost;
 
-  find_regions (job);
-  frame.n_regions = job->n_regions;
-  frame.regions = job->n_regions > 0 ? job->regions : NULL;
+  frame.n_regions = gst_cascade_psp_find_regions (job->video, regions);
+  frame.regions = frame.n_regions > 0 ? regions : NULL;
   if (!cpsp_refiner_refine (self->refiner, settings, &frame,
           &self->output.alpha, stats, &error)) {
     POST_ENGINE_MESSAGE (self, GST_MESSAGE_ERROR, error, "refining a frame");
@@ -1086,8 +1008,11 @@ gst_cascade_psp_refine_run (GstCascadePspRefine * self, Job * job,
       stats->total_ms, job->budget_ms);
   cost = (GstClockTime) (stats->total_ms * GST_MSECOND);
   self->cost = self->cost > 0 ? (self->cost + cost) / 2 : cost;
+  gst_cascade_psp_pace_learn (&self->pace,
+      GST_CLOCK_DIFF (cost, job->left) >= 0);
   self->alpha_start = job->span.start;
-  job->report.quality = get_quality (self, settings, stats);
+  job->report.quality = gst_cascade_psp_get_quality (settings,
+      MAX (image->width, image->height), stats);
   job->report.overloaded = job->report.quality < 1;
   return TRUE;
 }
@@ -1195,39 +1120,6 @@ gst_cascade_psp_refine_write_output (GstCascadePspRefine * self,
   return TRUE;
 }
 
-// The GAP event in the place of a frame. It says that data is missing if the
-// object is still there: then compositors show the last frame once more.
-static GstBuffer *
-make_gap (const Job * job)
-{
-  GstBuffer *gap = gst_buffer_new ();
-
-  GST_BUFFER_PTS (gap) = GST_BUFFER_PTS (job->video);
-  GST_BUFFER_DURATION (gap) = GST_BUFFER_DURATION (job->video);
-  GST_BUFFER_FLAG_SET (gap, GST_BUFFER_FLAG_GAP);
-  if (!job->report.missing)
-    gst_buffer_add_custom_meta (gap, MISSING_DATA_META);
-  return gap;
-}
-
-// A gap goes through the base class as an empty buffer, so that the events
-// that must come before it do; on the pad it turns into the event.
-static GstPadProbeReturn
-turn_gap_into_event (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
-{
-  GstBuffer *buffer = GST_PAD_PROBE_INFO_BUFFER (info);
-  GstEvent *gap;
-
-  if (!gst_cascade_psp_is_gap (buffer))
-    return GST_PAD_PROBE_OK;
-  gap = gst_event_new_gap (GST_BUFFER_PTS (buffer),
-      GST_BUFFER_DURATION (buffer));
-  if (gst_buffer_get_custom_meta (buffer, MISSING_DATA_META))
-    gst_event_set_gap_flags (gap, GST_GAP_FLAG_MISSING_DATA);
-  gst_pad_push_event (pad, gap);
-  return GST_PAD_PROBE_DROP;
-}
-
 static void
 gst_cascade_psp_refine_report (GstCascadePspRefine * self, Job * job)
 {
@@ -1258,37 +1150,53 @@ gst_cascade_psp_refine_report (GstCascadePspRefine * self, Job * job)
             gst_cascade_psp_frame_report_to_structure (frame)));
 }
 
+// Makes OUTPUT, the frame with its alpha, and notes what that takes besides the
+// refinement.
+static GstFlowReturn
+gst_cascade_psp_refine_make_output (GstCascadePspRefine * self, Job * job,
+    GstBuffer ** output)
+{
+  gint64 began_us = g_get_monotonic_time (), waited_us;
+  GstClockTimeDiff rest;
+  GstFlowReturn flow;
+
+  if (!gst_cascade_psp_refine_make_alpha (self, job))
+    return GST_FLOW_ERROR;
+  // Downstream may have all buffers still.
+  waited_us = g_get_monotonic_time ();
+  flow = gst_cascade_psp_refine_acquire (self, job->video, output);
+  waited_us = g_get_monotonic_time () - waited_us;
+  if (flow != GST_FLOW_OK)
+    return flow;
+  if (!gst_cascade_psp_refine_write_output (self, job, *output))
+    return GST_FLOW_ERROR;
+
+  rest = (g_get_monotonic_time () - began_us - waited_us) * GST_USECOND
+      - (GstClockTimeDiff) (job->report.stats.total_ms * GST_MSECOND);
+  self->reserve = (self->reserve + MAX (rest, 0)) / 2;
+  return GST_FLOW_OK;
+}
+
 // VIDEO, whose mask is the one in hand or its own alpha unless it is MISSING,
 // leaves as what it becomes.
 static GstFlowReturn
 gst_cascade_psp_refine_process (GstCascadePspRefine * self, GstBuffer * video,
     const GstCascadePspSpan * span, gboolean missing)
 {
-  gint64 began_us = g_get_monotonic_time ();
   g_autoptr (GstBuffer) output = NULL;
-  GstClockTime rest;
+  GstFlowReturn flow = GST_FLOW_OK;
   Job job;
 
   adopt_model (self);
   init_job (self, &job, video, span, missing);
   choose_fate (self, &job);
-
-  if (job.report.fate == GST_CASCADE_PSP_DROPPED) {
-    output = make_gap (&job);
-  } else {
-    GstFlowReturn flow;
-
-    if (!gst_cascade_psp_refine_make_alpha (self, &job))
-      return GST_FLOW_ERROR;
-    flow = gst_cascade_psp_refine_acquire (self, video, &output);
-    if (flow != GST_FLOW_OK)
-      return flow;
-    if (!gst_cascade_psp_refine_write_output (self, &job, output))
-      return GST_FLOW_ERROR;
-    rest = (g_get_monotonic_time () - began_us) * GST_USECOND
-        - (GstClockTime) (job.report.stats.total_ms * GST_MSECOND);
-    self->reserve = (self->reserve + rest) / 2;
-  }
+  // Where there was no time, the object is still there: data is missing.
+  if (job.report.fate == GST_CASCADE_PSP_DROPPED)
+    output = gst_cascade_psp_gap_new (video, job.report.overloaded);
+  else
+    flow = gst_cascade_psp_refine_make_output (self, &job, &output);
+  if (flow != GST_FLOW_OK)
+    return flow;
 
   gst_cascade_psp_refine_report (self, &job);
   return gst_aggregator_finish_buffer (GST_AGGREGATOR (self),
@@ -1348,7 +1256,7 @@ gst_cascade_psp_refine_aggregate (GstAggregator * aggregator, gboolean timeout)
       return gst_cascade_psp_refine_fail_untimed (self, self->video_pad);
   }
 
-  if (gst_cascade_psp_is_gap (video)) {
+  if (gst_cascade_psp_gap_is (video)) {
     gst_aggregator_pad_drop_buffer (self->video_pad);
     return gst_aggregator_finish_buffer (aggregator, g_steal_pointer (&video));
   }
@@ -1389,7 +1297,7 @@ gst_cascade_psp_refine_get_next_time (GstAggregator * aggregator)
     return gst_aggregator_pad_is_eos (self->video_pad) ? 0
         : GST_CLOCK_TIME_NONE;
   if (gst_cascade_psp_get_span (self->video_pad, video, &self->video_info,
-          &span) != GST_CASCADE_PSP_TIMED || gst_cascade_psp_is_gap (video))
+          &span) != GST_CASCADE_PSP_TIMED || gst_cascade_psp_gap_is (video))
     return 0;
   return span.start;
 }
@@ -1459,18 +1367,6 @@ gst_cascade_psp_refine_set_property (GObject * object, guint prop_id,
       g_free (self->model_location);
       self->model_location = g_value_dup_string (value);
       break;
-    case PROP_BACKEND:
-      self->params.backend = g_value_get_enum (value);
-      break;
-    case PROP_DEVICE_ID:
-      self->params.device_id = g_value_get_uint (value);
-      break;
-    case PROP_PRECISION:
-      self->params.precision = g_value_get_enum (value);
-      break;
-    case PROP_THREADS:
-      self->params.threads = g_value_get_uint (value);
-      break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, prop_id, pspec);
       break;
@@ -1492,18 +1388,6 @@ gst_cascade_psp_refine_get_property (GObject * object, guint prop_id,
     case PROP_MODEL_LOCATION:
       g_value_set_string (value, self->model_location);
       break;
-    case PROP_BACKEND:
-      g_value_set_enum (value, self->params.backend);
-      break;
-    case PROP_DEVICE_ID:
-      g_value_set_uint (value, self->params.device_id);
-      break;
-    case PROP_PRECISION:
-      g_value_set_enum (value, self->params.precision);
-      break;
-    case PROP_THREADS:
-      g_value_set_uint (value, self->params.threads);
-      break;
     case PROP_STATS:
       g_value_take_boxed (value,
           gst_cascade_psp_report_to_structure (&self->report));
@@ -1517,9 +1401,6 @@ gst_cascade_psp_refine_get_property (GObject * object, guint prop_id,
   }
   GST_OBJECT_UNLOCK (self);
 }
-
-#define READY_FLAGS \
-  (G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | GST_PARAM_MUTABLE_READY)
 
 static void
 install_properties (GObjectClass * object_class)
@@ -1545,58 +1426,6 @@ install_properties (GObjectClass * object_class)
           "(NULL: the installed model)", DEFAULT_MODEL_LOCATION,
           G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS |
           GST_PARAM_MUTABLE_PLAYING));
-
-  /**
-   * GstCascadePspRefine:backend:
-   *
-   * What runs the network. If a backend is named and cannot run, the element
-   * does not start. This version has the CPU only.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (object_class, PROP_BACKEND,
-      g_param_spec_enum ("backend", "Backend", "What runs the network",
-          GST_TYPE_CASCADE_PSP_REFINE_BACKEND, DEFAULT_BACKEND, READY_FLAGS));
-
-  /**
-   * GstCascadePspRefine:device-id:
-   *
-   * Which of several GPUs. The CPU ignores it.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (object_class, PROP_DEVICE_ID,
-      g_param_spec_uint ("device-id", "Device", "Which of several GPUs",
-          0, G_MAXINT, DEFAULT_DEVICE_ID, READY_FLAGS));
-
-  /**
-   * GstCascadePspRefine:precision:
-   *
-   * Numbers that the network computes with. `fp32` gives the published
-   * results; the 16-bit ones are faster where the device has them, with
-   * differences at boundaries that are hard to tell anyway. A precision that
-   * the device does not have keeps the element from starting.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (object_class, PROP_PRECISION,
-      g_param_spec_enum ("precision", "Precision",
-          "Numbers that the network computes with",
-          GST_TYPE_CASCADE_PSP_REFINE_PRECISION, DEFAULT_PRECISION,
-          READY_FLAGS));
-
-  /**
-   * GstCascadePspRefine:threads:
-   *
-   * Threads of the CPU backend. 0: as many as the process may use. With fewer,
-   * decoders and other elements keep cores of their own.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (object_class, PROP_THREADS,
-      g_param_spec_uint ("threads", "Threads",
-          "Threads of the CPU backend (0: as many as the process may use)",
-          0, MAX_THREADS, DEFAULT_THREADS, READY_FLAGS));
 
   /**
    * GstCascadePspRefine:stats:
@@ -1630,9 +1459,6 @@ install_properties (GObjectClass * object_class)
       g_param_spec_boxed ("stats", "Statistics",
           "What the element has done since it started", GST_TYPE_STRUCTURE,
           G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
-
-  gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_BACKEND, 0);
-  gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_PRECISION, 0);
 }
 
 /* Object */
@@ -1640,10 +1466,6 @@ install_properties (GObjectClass * object_class)
 static void
 gst_cascade_psp_refine_init (GstCascadePspRefine * self)
 {
-  self->params.backend = DEFAULT_BACKEND;
-  self->params.precision = DEFAULT_PRECISION;
-  self->params.threads = DEFAULT_THREADS;
-  self->params.device_id = DEFAULT_DEVICE_ID;
   gst_cascade_psp_policy_init (&self->policy);
   self->frame_duration = GST_CLOCK_TIME_NONE;
   self->earliest = GST_CLOCK_TIME_NONE;
@@ -1659,8 +1481,7 @@ gst_cascade_psp_refine_init (GstCascadePspRefine * self)
   self->video_pad = make_sink_pad (gst_element_class_get_pad_template
       (GST_ELEMENT_GET_CLASS (self), "sink"));
   gst_element_add_pad (GST_ELEMENT (self), GST_PAD (self->video_pad));
-  gst_pad_add_probe (GST_AGGREGATOR_SRC_PAD (self), GST_PAD_PROBE_TYPE_BUFFER,
-      turn_gap_into_event, NULL, NULL);
+  gst_cascade_psp_gap_watch (GST_AGGREGATOR_SRC_PAD (self));
 }
 
 static void

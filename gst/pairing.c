@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "pairing.h"
 
+#include "gap.h"
+
 GST_DEBUG_CATEGORY_EXTERN (gst_cascade_psp_refine_debug);
 #define GST_CAT_DEFAULT gst_cascade_psp_refine_debug
 
@@ -41,13 +43,6 @@ gst_cascade_psp_get_span (GstAggregatorPad * pad, GstBuffer * buffer,
   return GST_CASCADE_PSP_TIMED;
 }
 
-gboolean
-gst_cascade_psp_is_gap (GstBuffer * buffer)
-{
-  return gst_buffer_get_size (buffer) == 0
-      && GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_GAP);
-}
-
 void
 gst_cascade_psp_mask_track_init (GstCascadePspMaskTrack * track)
 {
@@ -86,7 +81,7 @@ take_gap (GstCascadePspMaskTrack * track, GstBuffer * gap,
     const GstCascadePspSpan * span)
 {
   // An unknown end is the largest of times, so MIN and MAX do as they should.
-  if (!gst_buffer_get_custom_meta (gap, "GstAggregatorMissingDataMeta")) {
+  if (!gst_cascade_psp_gap_is_missing_data (gap)) {
     track->span.end = MIN (track->span.end, span->start);
     track->ended = TRUE;
   } else if (!track->ended) {
@@ -168,12 +163,12 @@ gst_cascade_psp_mask_track_select (GstCascadePspMaskTrack * track,
     }
 
     if (span.start > frame->start) {
-      if (!gst_cascade_psp_is_gap (mask) && is_wanted (track, &span, frame))
+      if (!gst_cascade_psp_gap_is (mask) && is_wanted (track, &span, frame))
         take_mask (track, mask, &span);
       break;
     }
 
-    if (gst_cascade_psp_is_gap (mask))
+    if (gst_cascade_psp_gap_is (mask))
       take_gap (track, mask, &span);
     else
       take_mask (track, mask, &span);

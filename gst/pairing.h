@@ -32,9 +32,6 @@ typedef enum
 GstCascadePspTiming gst_cascade_psp_get_span (GstAggregatorPad * pad,
     GstBuffer * buffer, const GstVideoInfo * info, GstCascadePspSpan * span);
 
-// Whether BUFFER stands for a GAP event.
-gboolean gst_cascade_psp_is_gap (GstBuffer * buffer);
-
 typedef enum
 {
   GST_CASCADE_PSP_MASK_WAIT,    // a later mask could be this frame's

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "policy.h"
 
+#define DEFAULT_BACKEND CPSP_BACKEND_AUTO
+#define DEFAULT_DEVICE_ID 0
+#define DEFAULT_PRECISION CPSP_PRECISION_AUTO
+#define DEFAULT_THREADS 0
+#define MAX_THREADS 1024
 #define DEFAULT_LOCAL_STEP CPSP_LOCAL_STEP_AUTO
 #define DEFAULT_LOCAL_REGION CPSP_LOCAL_REGION_BOUNDARY
 #define DEFAULT_ENLARGE_SMALL FALSE
@@ -20,12 +25,18 @@
 #define DEFAULT_SHOW GST_CASCADE_PSP_REFINE_SHOW_ALPHA
 #define MAX_MASK_THRESHOLD 0.999
 
+#define READY_FLAGS \
+  (G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | GST_PARAM_MUTABLE_READY)
 #define FLAGS \
   (G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | GST_PARAM_MUTABLE_PLAYING)
 
 void
 gst_cascade_psp_policy_init (GstCascadePspPolicy * policy)
 {
+  policy->params.backend = DEFAULT_BACKEND;
+  policy->params.device_id = DEFAULT_DEVICE_ID;
+  policy->params.precision = DEFAULT_PRECISION;
+  policy->params.threads = DEFAULT_THREADS;
   policy->settings.crop_size = CPSP_CROP_SIZE_DEFAULT;
   policy->settings.local_step = DEFAULT_LOCAL_STEP;
   policy->settings.local_region = DEFAULT_LOCAL_REGION;
@@ -51,6 +62,18 @@ gst_cascade_psp_policy_set (GstCascadePspPolicy * policy, guint prop_id,
     const GValue * value)
 {
   switch (prop_id) {
+    case GST_CASCADE_PSP_PROP_BACKEND:
+      policy->params.backend = g_value_get_enum (value);
+      break;
+    case GST_CASCADE_PSP_PROP_DEVICE_ID:
+      policy->params.device_id = g_value_get_uint (value);
+      break;
+    case GST_CASCADE_PSP_PROP_PRECISION:
+      policy->params.precision = g_value_get_enum (value);
+      break;
+    case GST_CASCADE_PSP_PROP_THREADS:
+      policy->params.threads = g_value_get_uint (value);
+      break;
     case GST_CASCADE_PSP_PROP_CROP_SIZE:
       policy->settings.crop_size = g_value_get_uint (value);
       break;
@@ -113,6 +136,18 @@ gst_cascade_psp_policy_get (const GstCascadePspPolicy * policy, guint prop_id,
     GValue * value)
 {
   switch (prop_id) {
+    case GST_CASCADE_PSP_PROP_BACKEND:
+      g_value_set_enum (value, policy->params.backend);
+      break;
+    case GST_CASCADE_PSP_PROP_DEVICE_ID:
+      g_value_set_uint (value, policy->params.device_id);
+      break;
+    case GST_CASCADE_PSP_PROP_PRECISION:
+      g_value_set_enum (value, policy->params.precision);
+      break;
+    case GST_CASCADE_PSP_PROP_THREADS:
+      g_value_set_uint (value, policy->params.threads);
+      break;
     case GST_CASCADE_PSP_PROP_CROP_SIZE:
       g_value_set_uint (value, policy->settings.crop_size);
       break;
@@ -173,6 +208,62 @@ gst_cascade_psp_policy_get (const GstCascadePspPolicy * policy, guint prop_id,
 void
 gst_cascade_psp_policy_install (GObjectClass * object_class)
 {
+  /**
+   * GstCascadePspRefine:backend:
+   *
+   * What runs the network. If a backend is named and cannot run, the element
+   * does not start. This version has the CPU only.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_BACKEND,
+      g_param_spec_enum ("backend", "Backend", "What runs the network",
+          GST_TYPE_CASCADE_PSP_REFINE_BACKEND, DEFAULT_BACKEND, READY_FLAGS));
+
+  /**
+   * GstCascadePspRefine:device-id:
+   *
+   * Which of several GPUs. The CPU ignores it.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_DEVICE_ID,
+      g_param_spec_uint ("device-id", "Device", "Which of several GPUs",
+          0, G_MAXINT, DEFAULT_DEVICE_ID, READY_FLAGS));
+
+  /**
+   * GstCascadePspRefine:precision:
+   *
+   * Numbers that the network computes with. `fp32` gives the published
+   * results; the 16-bit ones are faster where the device has them, with
+   * differences at boundaries that are hard to tell anyway. A precision that
+   * the device does not have keeps the element from starting.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_PRECISION,
+      g_param_spec_enum ("precision", "Precision",
+          "Numbers that the network computes with",
+          GST_TYPE_CASCADE_PSP_REFINE_PRECISION, DEFAULT_PRECISION,
+          READY_FLAGS));
+
+  /**
+   * GstCascadePspRefine:threads:
+   *
+   * Threads of the CPU backend. 0: as many as the process may use. With fewer,
+   * decoders and other elements keep cores of their own.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (object_class,
+      GST_CASCADE_PSP_PROP_THREADS,
+      g_param_spec_uint ("threads", "Threads",
+          "Threads of the CPU backend (0: as many as the process may use)",
+          0, MAX_THREADS, DEFAULT_THREADS, READY_FLAGS));
+
   /**
    * GstCascadePspRefine:crop-size:
    *
@@ -460,6 +551,8 @@ gst_cascade_psp_policy_install (GObjectClass * object_class)
       g_param_spec_enum ("show", "Show", "What leaves",
           GST_TYPE_CASCADE_PSP_REFINE_SHOW, DEFAULT_SHOW, FLAGS));
 
+  gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_BACKEND, 0);
+  gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_PRECISION, 0);
   gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_LOCAL_STEP, 0);
   gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_LOCAL_REGION, 0);
   gst_type_mark_as_plugin_api (GST_TYPE_CASCADE_PSP_REFINE_MISSING_MASK, 0);

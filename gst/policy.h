@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The properties that say what becomes of a frame: latched when it is due, so
+ * The properties that say what becomes of a frame: those of the refiner,
+ * latched when the element starts, and those latched when a frame is due, so
  * that one frame never sees two values. Nothing here locks.
  */
 #pragma once
@@ -14,6 +15,7 @@ G_BEGIN_DECLS
 
 typedef struct
 {
+  CpspRefinerParams params;     // latched at start
   CpspSettings settings;
   GstCascadePspRefineMissingMask missing_mask;
   GstClockTime max_mask_age;
@@ -29,7 +31,11 @@ typedef struct
 // Property numbers of the element: these first, then its own.
 enum
 {
-  GST_CASCADE_PSP_PROP_CROP_SIZE = 1,
+  GST_CASCADE_PSP_PROP_BACKEND = 1,
+  GST_CASCADE_PSP_PROP_DEVICE_ID,
+  GST_CASCADE_PSP_PROP_PRECISION,
+  GST_CASCADE_PSP_PROP_THREADS,
+  GST_CASCADE_PSP_PROP_CROP_SIZE,
   GST_CASCADE_PSP_PROP_LOCAL_STEP,
   GST_CASCADE_PSP_PROP_LOCAL_REGION,
   GST_CASCADE_PSP_PROP_ENLARGE_SMALL,

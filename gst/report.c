@@ -12,6 +12,24 @@ static const char *const fates[] = {
   [GST_CASCADE_PSP_DROPPED] = "dropped",
 };
 
+double
+gst_cascade_psp_get_quality (const CpspSettings * settings, guint long_side,
+    const CpspStats * stats)
+{
+  guint size = settings->enlarge_small ? settings->crop_size
+      : MIN (long_side, settings->crop_size);
+  double quality = 1;
+
+  // It may be smaller by rounding.
+  if (stats->global_size > 0 && stats->global_size + 1 < size)
+    quality = (double) stats->global_size * stats->global_size / size / size;
+  if (stats->local_skipped)
+    quality *= 0.5;
+  else if (stats->crops_skipped > 0)
+    quality *= 0.5 + 0.5 * stats->crops_run / stats->crops_planned;
+  return quality;
+}
+
 void
 gst_cascade_psp_report_clear (GstCascadePspReport * report)
 {

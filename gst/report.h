@@ -53,6 +53,11 @@ typedef struct
   const char *precision;
 } GstCascadePspReport;
 
+// How much was done, of 0 to 1, of what SETTINGS ask for with a frame of
+// LONG_SIDE pixels: by area of the Global step; the Local step counts half.
+double gst_cascade_psp_get_quality (const CpspSettings * settings,
+    guint long_side, const CpspStats * stats);
+
 void gst_cascade_psp_report_clear (GstCascadePspReport * report);
 
 void gst_cascade_psp_report_add (GstCascadePspReport * report,

@@ -90,37 +90,55 @@ GST_START_TEST (test_earliest)
 
 GST_END_TEST;
 
+static gboolean
+try_frame (GstCascadePspPace * pace, guint ms, gint left_ms, guint cost_ms,
+    gboolean in_time)
+{
+  if (!gst_cascade_psp_pace_allows (pace, MS (ms), MS (left_ms), MS (cost_ms)))
+    return FALSE;
+  gst_cascade_psp_pace_learn (pace, in_time);
+  return TRUE;
+}
+
 GST_START_TEST (test_pace)
 {
   GstCascadePspPace pace;
-  GstClockTime allowed[16];
+  guint allowed_ms[16];
   guint n = 0;
 
   gst_cascade_psp_pace_init (&pace);
   // A cost that is not known is tried.
-  fail_unless (gst_cascade_psp_pace_allows (&pace, 0, MS (1), 0));
-  fail_unless (gst_cascade_psp_pace_allows (&pace, MS (40), MS (30), MS (30)));
-  fail_if (gst_cascade_psp_pace_allows (&pace, MS (80), MS (30), MS (31)));
-  fail_if (gst_cascade_psp_pace_allows (&pace, MS (80), 0, 0));
+  fail_unless (try_frame (&pace, 0, 1, 0, TRUE));
+  fail_unless (try_frame (&pace, 40, 30, 30, TRUE));
+  fail_if (try_frame (&pace, 80, 30, 31, TRUE));
+  fail_if (try_frame (&pace, 80, 0, 0, TRUE));
   fail_unless (gst_cascade_psp_pace_allows (&pace, MS (120), FOR_EVER,
-          MS (1000)));
+          MS (100000)));
 
   // Never enough time: attempts after 1, 2, 4... up to 64 seconds.
   gst_cascade_psp_pace_init (&pace);
   for (guint ms = 0; ms < 300000; ms += 40) {
-    if (gst_cascade_psp_pace_allows (&pace, MS (ms), MS (30), MS (31)))
-      allowed[n++] = MS (ms);
+    if (try_frame (&pace, ms, 30, 31, FALSE))
+      allowed_ms[n++] = ms;
   }
   fail_unless_equals_int (n, 9);
   for (guint i = 1; i < n; i++)
-    fail_unless_equals_int64 (allowed[i] - allowed[i - 1],
-        MS (MIN (1000 << i, 64000)));
+    fail_unless_equals_int (allowed_ms[i] - allowed_ms[i - 1],
+        MIN (1000 << i, 64000));
 
   // Enough once starts that anew.
-  fail_unless (gst_cascade_psp_pace_allows (&pace, MS (300000), MS (31),
-          MS (31)));
-  fail_unless (gst_cascade_psp_pace_allows (&pace, MS (301000), MS (30),
-          MS (31)));
+  fail_unless (try_frame (&pace, 300000, 31, 31, TRUE));
+  fail_if (try_frame (&pace, 300040, 30, 31, TRUE));
+  // The cost was wrong: one frame after the other,
+  fail_unless (try_frame (&pace, 301000, 30, 31, TRUE));
+  fail_unless (try_frame (&pace, 301040, 30, 31, TRUE));
+  // but for one that is late already,
+  fail_if (try_frame (&pace, 301080, -1, 31, FALSE));
+  // until one is not in time.
+  fail_unless (try_frame (&pace, 301120, 30, 31, FALSE));
+  fail_if (try_frame (&pace, 301160, 30, 31, FALSE));
+  fail_unless (try_frame (&pace, 302120, 30, 31, FALSE));
+  fail_if (try_frame (&pace, 303120, 30, 31, FALSE));
 }
 
 GST_END_TEST;
