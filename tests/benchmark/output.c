@@ -205,6 +205,8 @@ main (int argc, char **argv)
 {
   guint width, height;
 
+  // Lines show as they are measured.
+  setvbuf (stdout, NULL, _IOLBF, 0);
   gst_init (NULL, NULL);
   if (argc == 3 && sscanf (argv[2], "%ux%u", &width, &height) == 2) {
     if (g_str_equal (argv[1], "edge")) {
