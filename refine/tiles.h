@@ -5,7 +5,7 @@
 #pragma once
 
 #include "backend.h"
-#include "memory.h"
+#include "alloc.h"
 
 G_BEGIN_DECLS
 

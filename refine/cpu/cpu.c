@@ -10,7 +10,7 @@
 #include "cpu.h"
 
 #include "error.h"
-#include "memory.h"
+#include "alloc.h"
 
 #include <omp.h>
 #include <stdlib.h>

@@ -14,7 +14,7 @@
 
 #include "backend.h"
 #include "error.h"
-#include "memory.h"
+#include "alloc.h"
 
 // Output channels that a convolution's inner loop computes at once, and the
 // neighbouring pixels that share one reading of the weights. As many sums as

@@ -12,6 +12,9 @@
  *   benchmark overhead MODEL WIDTHxHEIGHT FORMAT
  *       what refining a frame takes beside the network; FORMAT is I420 or RGB
  *
+ *   benchmark budget MODEL WIDTHxHEIGHT
+ *       how well frames keep budgets
+ *
  * TYPE is fp32 or bf16. Lines that begin with # are for people, the others
  * for programs too.
  */
@@ -27,6 +30,8 @@
 #define ROUNDS 10
 // Of the overhead.
 #define FRAMES 30
+// Of each budget, besides those that learn.
+#define BUDGET_FRAMES 200
 
 // The linker (--wrap) puts `wrapped` where the refiner looks for the CPU
 // backend's table: a copy of it with another plan_run.
@@ -850,6 +855,50 @@ overhead (const char *model, const char *size, const char *format)
   frame_clear (&frame);
 }
 
+// Budgets from all that a frame wants to less than the least that helps.
+static void
+budget (const char *model, const char *size)
+{
+  CpspRefiner *refiner = open_refiner (model, CPSP_PRECISION_AUTO);
+  CpspSettings settings = CPSP_SETTINGS_DEFAULT;
+  g_autoptr (GError) error = NULL;
+  CpspStats stats;
+  Frame frame;
+  double all;
+
+  wrapped.plan_run = run_to_edge;
+  frame_init (&frame, size, "I420", 4);
+  for (guint i = 0; i < 3; i++)
+    refine (refiner, &frame, CPSP_LOCAL_STEP_ALWAYS, &stats);
+  all = stats.total_ms;
+  settings.local_step = CPSP_LOCAL_STEP_ALWAYS;
+  for (double ms = all * 1.5; ms > all / 100; ms /= 2) {
+    double took[BUDGET_FRAMES], n_within = 0, size_sum = 0, crops = 0;
+
+    for (guint i = 0; i < 20 + BUDGET_FRAMES; i++) {
+      const CpspFrame what = {
+        .image = &frame.image,.mask = &frame.mask,.budget_ms = ms,
+      };
+
+      check (cpsp_refiner_refine (refiner, &settings, &what, &frame.alpha,
+              &stats, &error), error);
+      if (i < 20)
+        continue;
+      took[i - 20] = stats.total_ms;
+      n_within += stats.total_ms <= ms;
+      size_sum += stats.global_size;
+      crops += stats.crops_run;
+    }
+    g_print ("%8.1f %7.1f %9.1f", ms, 100 * n_within / BUDGET_FRAMES,
+        median (took, BUDGET_FRAMES));
+    // Sorted by now.
+    g_print (" %9.1f %6.0f %6.1f\n", took[BUDGET_FRAMES * 99 / 100],
+        size_sum / BUDGET_FRAMES, crops / BUDGET_FRAMES);
+  }
+  cpsp_refiner_free (refiner);
+  frame_clear (&frame);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -864,11 +913,14 @@ main (int argc, char **argv)
     memory (argv[2], argv[3], parse_type (argv[4]));
   } else if (g_str_equal (command, "overhead") && argc == 5) {
     overhead (argv[2], argv[3], argv[4]);
+  } else if (g_str_equal (command, "budget") && argc == 4) {
+    budget (argv[2], argv[3]);
   } else {
     g_printerr ("usage: benchmark profile|memory MODEL WIDTHxHEIGHT "
         "fp32|bf16\n"
         "       benchmark network MODEL WIDTHxHEIGHT fp32|bf16 N\n"
-        "       benchmark overhead MODEL WIDTHxHEIGHT I420|RGB\n");
+        "       benchmark overhead MODEL WIDTHxHEIGHT I420|RGB\n"
+        "       benchmark budget MODEL WIDTHxHEIGHT\n");
     return 2;
   }
   return 0;

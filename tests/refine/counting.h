@@ -34,7 +34,7 @@ static void *counting_first;    // who asked first, while on
 // The engine's own, and oneDNN's buffers. Not those that end the process by
 // contract when they get none: GLib's (but for its g_try functions), OpenMP's,
 // and what is small in oneDNN, which does not check it. They are all small and
-// bounded, see refine/memory.h.
+// bounded, see refine/alloc.h.
 static gboolean
 counting_may_fail (void *caller, size_t size)
 {
