@@ -10,7 +10,8 @@ import numpy
 
 import metrics
 
-# Squares of the value range. From 1e-5 to 1e-3 all is within half a point.
+# Squares of the value range. From 1e-5 to 1e-3 the mean mBA of each
+# set of photographs that was tried is within a point.
 EPSILON = 1e-4
 
 
@@ -40,5 +41,5 @@ def grabcut(image, mask, length):
     return (labels & 1) * numpy.uint8(255)
 
 
-GRID = {"guided": (guided_filter, (0.01, 0.02, 0.04, 0.08)),
+GRID = {"guided": (guided_filter, (0.01, 0.02, 0.04, 0.08, 0.16)),
         "grabcut": (grabcut, (0.01, 0.05))}
