@@ -14,7 +14,8 @@
  *
  * The pad `mask` is there on request. Without it, the coarse mask is the
  * video's own alpha; video without alpha is refused then. A mask pad may be
- * requested and released while the element plays.
+ * requested and released while the element plays; after its release frames have
+ * no mask until there is another one.
  *
  * Frames and masks are paired by running time. A mask is in force over its
  * duration, or, if that is unknown, until the next one; so a slower mask is
@@ -31,7 +32,9 @@
  * the upstream latency, and then goes on as if none had come; then its
  * refinement may take #GstCascadePspRefine:processing-deadline. Both are the
  * latency that the element declares, whichever way a frame takes. What does
- * not fit is left out as #GstCascadePspRefine:overload says. In any other
+ * not fit is left out as #GstCascadePspRefine:overload says. A mask that takes
+ * longer to make, and whose maker does not declare it, needs the inherited
+ * property #GstAggregator:latency. In any other
  * pipeline a frame waits as long as it takes: the result does not depend on
  * timing, unless a sink that plays in real time sends QoS events
  * (#GstCascadePspRefine:qos).

@@ -93,6 +93,47 @@ GST_START_TEST (test_segment)
 
 GST_END_TEST;
 
+static void
+push_rate_segment (GstHarness * harness, gdouble rate, guint base_ms)
+{
+  GstSegment segment;
+
+  gst_segment_init (&segment, GST_FORMAT_TIME);
+  segment.rate = rate;
+  segment.base = from_ms (base_ms);
+  fail_unless (gst_harness_push_event (harness,
+          gst_event_new_segment (&segment)));
+}
+
+// A mask made from every frame at half the speed, in running time: the same.
+// A second segment goes on where the first one ended.
+GST_START_TEST (test_rates)
+{
+  Fixture f;
+
+  set_up (&f, __i__);
+  push_rate_segment (f.video, 2, 0);
+  push_rate_segment (f.mask, 1, 0);
+  for (guint ms = 0; ms < 160; ms += FRAME_MS) {
+    push_video (&f, ms);
+    push_mask (&f, ms / 2, FRAME_MS / 2);
+    expect_alpha (&f, ms, ms / 2);
+  }
+
+  push_rate_segment (f.video, 0.5, 80);
+  push_rate_segment (f.mask, 1, 80);
+  for (guint ms = 0; ms < 160; ms += FRAME_MS) {
+    push_video (&f, ms);
+    push_mask (&f, 2 * ms, 2 * FRAME_MS);
+    expect_alpha (&f, ms, 2 * ms);
+  }
+  expect_log (&f, "stream-start caps segment buffer@0 buffer@40 buffer@80 "
+      "buffer@120 segment buffer@0 buffer@40 buffer@80 buffer@120");
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
 // Backwards, a buffer's start in running time is its last moment.
 GST_START_TEST (test_negative_rate)
 {
@@ -289,6 +330,7 @@ events_suite (void)
   tcase = tcase_create ("segments");
   suite_add_tcase (suite, tcase);
   tcase_add_loop_test (tcase, test_segment, 0, 2);
+  tcase_add_loop_test (tcase, test_rates, 0, 2);
   tcase_add_loop_test (tcase, test_negative_rate, 0, 2);
   tcase_add_loop_test (tcase, test_flush, 0, 2);
   tcase_add_loop_test (tcase, test_flush_before_any_buffer, 0, 2);
