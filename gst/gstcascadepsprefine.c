@@ -601,6 +601,13 @@ gst_cascade_psp_refine_sink_event (GstAggregator * aggregator,
     case GST_EVENT_EOS:
     case GST_EVENT_STREAM_START:
       return gst_cascade_psp_refine_mark_end (self, pad, event);
+    case GST_EVENT_GAP:
+      // The base class takes for granted that gaps can be timed.
+      if (pad->segment.format != GST_FORMAT_TIME) {
+        gst_event_unref (event);
+        return TRUE;
+      }
+      break;
     case GST_EVENT_TOC:
     case GST_EVENT_CUSTOM_DOWNSTREAM:
       // Behind a tee they come on both pads.
@@ -689,6 +696,16 @@ gst_cascade_psp_refine_src_event (GstAggregator * aggregator, GstEvent * event)
 {
   GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
 
+  if (GST_EVENT_TYPE (event) == GST_EVENT_SEEK) {
+    GstFormat format;
+
+    // The base class takes for granted that it is TIME.
+    gst_event_parse_seek (event, NULL, &format, NULL, NULL, NULL, NULL, NULL);
+    if (format != GST_FORMAT_TIME) {
+      gst_event_unref (event);
+      return FALSE;
+    }
+  }
   if (GST_EVENT_TYPE (event) == GST_EVENT_QOS) {
     gboolean live =
         GST_CLOCK_TIME_IS_VALID (gst_aggregator_get_latency (aggregator));
@@ -886,23 +903,19 @@ init_job (GstCascadePspRefine * self, Job * job, GstBuffer * video,
 {
   GstClockTime latency =
       gst_aggregator_get_latency (GST_AGGREGATOR (self));
-  GstClockTime stream_time =
-      gst_segment_to_stream_time (&self->video_pad->segment, GST_FORMAT_TIME,
-      GST_BUFFER_PTS (video));
 
   memset (job, 0, sizeof (*job));
   job->video = video;
   job->span = *span;
   job->report.missing = missing;
   job->report.running_time = span->start;
-  job->report.stream_time = stream_time;
+  job->report.stream_time = span->stream_time;
   job->report.timestamp = GST_BUFFER_PTS (video);
   job->report.duration = GST_BUFFER_DURATION (video);
   job->report.live = GST_CLOCK_TIME_IS_VALID (latency);
 
-  // A frame that starts before its segment has no stream time.
-  if (GST_CLOCK_TIME_IS_VALID (stream_time))
-    gst_object_sync_values (GST_OBJECT (self), stream_time);
+  if (GST_CLOCK_TIME_IS_VALID (span->stream_time))
+    gst_object_sync_values (GST_OBJECT (self), span->stream_time);
 
   job->due.start = span->start;
   job->due.duration = GST_CLOCK_TIME_IS_VALID (span->end) ?
@@ -1312,7 +1325,11 @@ gst_cascade_psp_refine_peek_next_sample (GstAggregator * aggregator,
   GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
   g_autoptr (GstBuffer) buffer = NULL;
   g_autoptr (GstCaps) caps = NULL;
+  GstSegment segment;
 
+  GST_OBJECT_LOCK (pad);
+  segment = pad->segment;
+  GST_OBJECT_UNLOCK (pad);
   if (pad == self->video_pad) {
     buffer = gst_aggregator_pad_peek_buffer (pad);
     caps = gst_video_info_to_caps (&self->video_info);
@@ -1320,7 +1337,7 @@ gst_cascade_psp_refine_peek_next_sample (GstAggregator * aggregator,
     buffer = gst_buffer_ref (self->masks.buffer);
     caps = gst_video_info_to_caps (&self->masks.buffer_info);
   }
-  return buffer ? gst_sample_new (buffer, caps, &pad->segment, NULL) : NULL;
+  return buffer ? gst_sample_new (buffer, caps, &segment, NULL) : NULL;
 }
 
 /* Properties */

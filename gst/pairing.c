@@ -18,8 +18,14 @@ gst_cascade_psp_get_span (GstAggregatorPad * pad, GstBuffer * buffer,
   segment = pad->segment;
   GST_OBJECT_UNLOCK (pad);
 
+  // A flush of this pad alone takes its segment away in upstream's thread.
+  if (segment.format == GST_FORMAT_UNDEFINED)
+    return GST_CASCADE_PSP_OUTSIDE;
   if (!GST_CLOCK_TIME_IS_VALID (start) || segment.format != GST_FORMAT_TIME)
     return GST_CASCADE_PSP_UNTIMED;
+
+  span->stream_time =
+      gst_segment_to_stream_time (&segment, GST_FORMAT_TIME, start);
 
   if (GST_BUFFER_DURATION_IS_VALID (buffer) && GST_BUFFER_DURATION (buffer) > 0)
     end = start + GST_BUFFER_DURATION (buffer);

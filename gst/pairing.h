@@ -18,12 +18,15 @@ G_BEGIN_DECLS
 typedef struct
 {
   GstClockTime start, end;
+  GstClockTime stream_time;     // of the buffer's timestamp; NONE: that lies
+                                // before its segment
 } GstCascadePspSpan;
 
 typedef enum
 {
   GST_CASCADE_PSP_TIMED,
-  GST_CASCADE_PSP_OUTSIDE,      // of the segment: not to be shown
+  GST_CASCADE_PSP_OUTSIDE,      // of the segment, or of one that was flushed
+                                // just now: not to be shown
   GST_CASCADE_PSP_UNTIMED,      // no timestamp, or not a TIME segment
 } GstCascadePspTiming;
 
