@@ -14,7 +14,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstVideo", "1.0")
 gi.require_version("GstApp", "1.0")
-from gi.repository import Gst, GstApp, GstVideo  # noqa: E402,F401
+from gi.repository import GLib, Gst, GstApp, GstVideo  # noqa: E402,F401
 
 WIDTH, HEIGHT, RATE, COUNT = 120, 90, 25, 8
 PATIENCE = 60 * Gst.SECOND  # on a busy machine

@@ -7,6 +7,10 @@ import re
 import subprocess
 import sys
 
+sys.dont_write_bytecode = True
+
+import tap  # noqa: E402
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LARGEST_IMAGE = 150_000
@@ -113,24 +117,6 @@ def test_images():
         assert f'sheet("{image.stem}"' in maker, f"who made {image.name}?"
 
 
-def run():
-    """Run the tests; return the exit status."""
-    tests = [value for name, value in globals().items()
-             if name.startswith("test_")]
-    failed = 0
-    print(f"1..{len(tests)}")
-    for number, test in enumerate(tests, 1):
-        name = test.__name__[len("test_"):].replace("_", " ")
-        try:
-            test()
-        except Exception as error:  # any: the next tests say more
-            failed += 1
-            print(f"not ok {number} - {name}: {type(error).__name__}",
-                  str(error).replace("\n", " "))
-        else:
-            print(f"ok {number} - {name}")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(tap.run([value for name, value in globals().items()
+                      if name.startswith("test_")]))

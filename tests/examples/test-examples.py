@@ -6,6 +6,7 @@ test-examples.py [REFINE-FRAMES]: the built C application, if there is one.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ try:
     import numpy
 
     import media
+    import tap
 except (ImportError, ValueError) as error:
     print(f"1..0 # SKIP {error}")
     sys.exit(0)
@@ -106,6 +108,21 @@ def test_refine_video_of_ten_bits():
     equal([frame.planes[0] for frame in frames],
           [frame.planes[0] for frame in media.decode("ten.mkv")])
     assert max(alpha.max() for alpha in alphas(frames)) == 1023
+
+
+def test_vp9_by_ffmpeg():
+    """The guide's way to VP9 with alpha."""
+    if not shutil.which("ffmpeg"):
+        return "no ffmpeg"
+    succeed("refine-video", "video.mkv", "masks.mkv", "out.mkv")
+    subprocess.run("ffmpeg -v error -i out.mkv -c:v libvpx-vp9 "
+                   "-pix_fmt yuva420p out.webm".split(), check=True)
+    frames = media.decode("out.webm")
+    os.remove("out.webm")
+    assert {frame.format for frame in frames} == {"A420"}
+    assert times(frames) == TIMES
+    assert min(overlap(a, i) for i, a in enumerate(alphas(frames))) > 0.8
+    return None
 
 
 def test_refine_picture():
@@ -282,26 +299,6 @@ def test_no_model():
              CPSP_MODEL="no-model")
 
 
-def run():
-    """Run the tests; return the exit status."""
-    tests = [value for name, value in globals().items()
-             if name.startswith("test_")]
-    failed = 0
-    print(f"1..{len(tests)}")
-    for number, test in enumerate(tests, 1):
-        name = test.__name__[len("test_"):].replace("_", " ")
-        try:
-            skip = test()
-        except Exception as error:  # any: the next tests say more
-            failed += 1
-            print(f"not ok {number} - {name}: {type(error).__name__}",
-                  str(error).replace("\n", " "))
-        else:
-            print(f"ok {number} - {name}" + (f" # SKIP {skip}" * bool(skip)))
-        sys.stdout.flush()
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
     REFINE_FRAMES = os.path.abspath(sys.argv[1]) if sys.argv[1:] else None
     Gst.init(None)
@@ -318,6 +315,7 @@ if __name__ == "__main__":
         media.write("coarse.png", "pngenc", {0: media.mask(0)})
         media.write("background.png", "pngenc", {0: numpy.full(
             (30, 40, 3), (0, 0, 200), numpy.uint8)})
-        exit_status = run()
+        exit_status = tap.run([value for name, value in globals().items()
+                               if name.startswith("test_")])
         os.chdir(HERE)
     sys.exit(exit_status)

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Run functions as tests, in TAP."""
+
+
+def run(tests):
+    """Run the functions test_...; return the exit status.
+
+    A test fails by raising and skips itself by returning why.
+    """
+    failed = 0
+    print(f"1..{len(tests)}", flush=True)
+    for number, test in enumerate(tests, 1):
+        name = test.__name__[len("test_"):].replace("_", " ")
+        try:
+            skip = test()
+        except Exception as error:  # any: the next tests say more
+            failed += 1
+            print(f"not ok {number} - {name}: {type(error).__name__}",
+                  str(error).replace("\n", " "), flush=True)
+        else:
+            print(f"ok {number} - {name}" + (f" # SKIP {skip}" if skip else ""),
+                  flush=True)
+    return 1 if failed else 0
