@@ -41,6 +41,7 @@ launch ()
 {
   log=$(mktemp) || exit 1
   trap 'rm -f "$log"' EXIT
+  trap 'exit 130' INT TERM
   gst-launch-1.0 -q -e "$@" >"$log" 2>&1 && return
   why=$(sed -n 's/^ERROR: from element [^ ]*: //p' "$log" | head -n 1)
   fail "${why:-$(tail -n 1 "$log")}"
