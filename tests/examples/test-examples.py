@@ -5,6 +5,8 @@
 test-examples.py [REFINE-FRAMES]: the built C application, if there is one.
 """
 
+import importlib.machinery
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -209,6 +211,20 @@ def test_own_segmentation():
     assert output.startswith(f"{COUNT} frames"), output
     frames = media.decode("out.mkv")
     assert times(frames) == TIMES
+    # the same by hand: the mask of another frame would give another alpha
+    loader = importlib.machinery.SourceFileLoader(
+        "own", os.path.join(EXAMPLES, "own-segmentation"))
+    own = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader("own", loader))
+    loader.exec_module(own)
+    small = media.play(
+        "filesrc location=video.mkv ! decodebin ! videoconvertscale "
+        f"! video/x-raw,format=RGB,width={own.SMALL},height={own.SMALL} "
+        "! appsink name=out")
+    media.write("own-masks.mkv", "avenc_ffv1 ! matroskamux", {
+        number: own.segment(numpy.stack(frame.planes, axis=-1))
+        .astype(numpy.uint8) * 255 for number, frame in enumerate(small)})
+    equal(alphas(frames), alphas(media.refine("video.mkv", "own-masks.mkv")))
     assert min(overlap(a, i) for i, a in enumerate(alphas(frames))) > 0.8
 
 
