@@ -39,7 +39,8 @@
  * timing, unless a sink that plays in real time sends QoS events
  * (#GstCascadePspRefine:qos).
  *
- * The video's end is the end. A GAP on the video pad leaves as one.
+ * The video's end is the end. A GAP on the video pad leaves as one. (To
+ * alphacombine that is an alpha without a frame: keep video gaps from it.)
  *
  * Local crops run within the regions of interest that the video's buffers carry
  * (#GstVideoRegionOfInterestMeta), if they do.

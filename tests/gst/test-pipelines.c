@@ -61,12 +61,9 @@ push_to (GstElement * pipeline, const char *name, GstBuffer * buffer)
   GstElement *source = gst_bin_get_by_name (GST_BIN (pipeline), name);
   GstFlowReturn flow;
 
-  if (buffer)
-    g_signal_emit_by_name (source, "push-buffer", buffer, &flow);
-  else
-    g_signal_emit_by_name (source, "end-of-stream", &flow);
+  g_signal_emit_by_name (source, "push-buffer", buffer, &flow);
   fail_unless_equals_int (flow, GST_FLOW_OK);
-  gst_clear_buffer (&buffer);
+  gst_buffer_unref (buffer);
   gst_object_unref (source);
 }
 
@@ -111,8 +108,8 @@ count_white_columns (GstSample * sample)
   return n;
 }
 
-// Over a mask dropout every frame has its own key again, whatever filled the
-// hole.
+// After a mask dropout every frame has its own key again, whatever filled the
+// hole. (At EOS alphacombine 1.26 may lose the last frame: there is none here.)
 GST_START_TEST (test_alphacombine)
 {
   static const struct
@@ -155,9 +152,6 @@ GST_START_TEST (test_alphacombine)
       push_to (pipeline, "mask", mask);
     }
   }
-  push_to (pipeline, "mask", NULL);
-  push_to (pipeline, "video", NULL);
-
   for (guint n = 0; n < KEY_FRAMES; n++) {
     gboolean lost = n >= LOST_FIRST && n <= LOST_LAST;
     GstSample *sample;
