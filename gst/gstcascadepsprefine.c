@@ -167,6 +167,7 @@ struct _GstCascadePspRefine
   GstClockTime frame_duration;  // by the caps
   GstCascadePspLoad load;       // what a new model is loaded for; no location
   GstClockTime earliest;        // by downstream's QoS events
+  gboolean flushed;             // what came before is to be forgotten
   GstCascadePspReport report;
 
   GstCascadePspLoader loader;   // has its own lock
@@ -309,6 +310,7 @@ gst_cascade_psp_refine_stop (GstAggregator * aggregator)
   self->told_of_fields = FALSE;
   memset (&self->load, 0, sizeof (self->load));
   self->earliest = GST_CLOCK_TIME_NONE;
+  self->flushed = FALSE;
   gst_cascade_psp_report_clear (&self->report);
   GST_OBJECT_UNLOCK (self);
 
@@ -330,13 +332,31 @@ gst_cascade_psp_refine_flush (GstAggregator * aggregator)
 {
   GstCascadePspRefine *self = GST_CASCADE_PSP_REFINE (aggregator);
 
+  // In upstream's thread. The source pad's task stands still, but for a base
+  // class that was stopped between the two events of an earlier flush: it
+  // still thinks that it flushes, and lets the task run on.
   GST_OBJECT_LOCK (self);
   self->earliest = GST_CLOCK_TIME_NONE;
+  self->flushed = TRUE;
   GST_OBJECT_UNLOCK (self);
+  return GST_FLOW_OK;
+}
+
+// In the streaming thread, the rest of a flush.
+static void
+forget_flushed (GstCascadePspRefine * self)
+{
+  gboolean flushed;
+
+  GST_OBJECT_LOCK (self);
+  flushed = self->flushed;
+  self->flushed = FALSE;
+  GST_OBJECT_UNLOCK (self);
+  if (!flushed)
+    return;
   gst_cascade_psp_mask_track_clear (&self->masks);
   gst_cascade_psp_pace_init (&self->pace);
   self->refined = FALSE;
-  return GST_FLOW_OK;
 }
 
 /* A new model while playing */
@@ -1251,6 +1271,7 @@ gst_cascade_psp_refine_aggregate (GstAggregator * aggregator, gboolean timeout)
   GstCascadePspSpan span;
   GstCascadePspMaskState state;
 
+  forget_flushed (self);
   if (!video)
     return gst_aggregator_pad_is_eos (self->video_pad) ? GST_FLOW_EOS
         : GST_AGGREGATOR_FLOW_NEED_DATA;
