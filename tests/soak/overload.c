@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * overload [-m MINUTES] [-s WIDTHxHEIGHT] [-r FPS] [-p NAME=VALUE]...
+ *
+ * A live pipeline that asks for more than the machine can do: what a user sees
+ * of it is counted where it leaves the element. Fails unless
+ * - time is kept: output runs at the pace of input, at most one frame later
+ *   than declared once everything is warm, and no queue fills up;
+ * - every frame is accounted for by the element's statistics;
+ * - no mask is black.
+ * What else the machine does counts too: the figures are those of a bad day.
+ */
+#include <stdio.h>
+
+#include <gst/video/video.h>
+
+#include "gst/gstcascadepsprefine.h"
+
+// Time for memory and caches to come, and for the policy to learn.
+#define WARM_UP (5 * GST_SECOND)
+#define SAMPLE_MS 100
+// Frames that may be under way at the end.
+#define UNDER_WAY 4
+
+static const char *const queues[] = { "video_queue", "mask_queue" };
+
+typedef struct
+{
+  GstElement *pipeline, *refine;
+  GstClockTime frame;
+
+  GMutex lock;
+  guint64 in, out, gaps;
+  guint64 late;                 // more than a frame, warm
+  GstClockTimeDiff worst_cold, worst_warm;      // beyond what was declared
+  GstClockTime last;            // running time of the last output
+  gint64 first_us, last_us;
+  double darkest;               // mean of a mask, of 255
+  guint64 qos;
+  guint levels[G_N_ELEMENTS (queues)];  // buffers at most, warm
+} Overload;
+
+static GstClockTime
+get_running_time (Overload * self)
+{
+  g_autoptr (GstClock) clock = gst_element_get_clock (self->refine);
+
+  return clock ? gst_clock_get_time (clock)
+      - gst_element_get_base_time (self->refine) : 0;
+}
+
+static GstClockTime
+get_declared (Overload * self)
+{
+  g_autoptr (GstQuery) query = gst_query_new_latency ();
+  g_autoptr (GstPad) pad = gst_element_get_static_pad (self->refine, "src");
+  GstClockTime min = 0;
+
+  if (gst_pad_query (pad, query))
+    gst_query_parse_latency (query, NULL, &min, NULL);
+  return min;
+}
+
+static double
+get_mean (GstPad * pad, GstBuffer * buffer)
+{
+  g_autoptr (GstCaps) caps = gst_pad_get_current_caps (pad);
+  guint64 sum = 0, count = 0;
+  GstVideoFrame frame;
+  GstVideoInfo info;
+
+  if (!caps || !gst_video_info_from_caps (&info, caps)
+      || !gst_video_frame_map (&frame, &info, buffer, GST_MAP_READ))
+    return 0;
+  // Every eighth row is enough to tell black.
+  for (gint y = 0; y < GST_VIDEO_FRAME_HEIGHT (&frame); y += 8) {
+    const guint8 *row = (const guint8 *) GST_VIDEO_FRAME_PLANE_DATA (&frame, 0)
+        + y * GST_VIDEO_FRAME_PLANE_STRIDE (&frame, 0);
+
+    for (gint x = 0; x < GST_VIDEO_FRAME_WIDTH (&frame); x++)
+      sum += row[x];
+    count += GST_VIDEO_FRAME_WIDTH (&frame);
+  }
+  gst_video_frame_unmap (&frame);
+  return (double) sum / count;
+}
+
+static GstPadProbeReturn
+watch_input (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
+{
+  Overload *self = user_data;
+
+  g_mutex_lock (&self->lock);
+  self->in++;
+  g_mutex_unlock (&self->lock);
+  return GST_PAD_PROBE_OK;
+}
+
+// The segment starts at 0: timestamps are running times.
+static GstPadProbeReturn
+watch_output (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
+{
+  Overload *self = user_data;
+  GstClockTime now = get_running_time (self);
+  GstBuffer *buffer;
+  GstClockTimeDiff beyond;
+  double mean;
+
+  if (!(info->type & GST_PAD_PROBE_TYPE_BUFFER)) {
+    g_mutex_lock (&self->lock);
+    self->gaps += GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info))
+        == GST_EVENT_GAP;
+    g_mutex_unlock (&self->lock);
+    return GST_PAD_PROBE_OK;
+  }
+
+  buffer = GST_PAD_PROBE_INFO_BUFFER (info);
+  beyond = GST_CLOCK_DIFF (GST_BUFFER_PTS (buffer) + get_declared (self), now);
+  mean = get_mean (pad, buffer);
+  g_mutex_lock (&self->lock);
+  self->out++;
+  self->darkest = MIN (self->darkest, mean);
+  self->last = GST_BUFFER_PTS (buffer);
+  self->last_us = g_get_monotonic_time ();
+  if (!self->first_us)
+    self->first_us = self->last_us
+        - GST_TIME_AS_USECONDS ((gint64) GST_BUFFER_PTS (buffer));
+  if (now < WARM_UP) {
+    self->worst_cold = MAX (self->worst_cold, beyond);
+  } else {
+    self->worst_warm = MAX (self->worst_warm, beyond);
+    self->late += beyond > (GstClockTimeDiff) self->frame;
+  }
+  g_mutex_unlock (&self->lock);
+  return GST_PAD_PROBE_OK;
+}
+
+static void
+add_probe (Overload * self, const char *pad_name, GstPadProbeType type,
+    GstPadProbeCallback callback)
+{
+  g_autoptr (GstPad) pad = gst_element_get_static_pad (self->refine, pad_name);
+
+  gst_pad_add_probe (pad, type, callback, self, NULL);
+}
+
+static void
+sample_queues (Overload * self)
+{
+  if (get_running_time (self) < WARM_UP)
+    return;
+  for (guint i = 0; i < G_N_ELEMENTS (queues); i++) {
+    g_autoptr (GstElement) queue =
+        gst_bin_get_by_name (GST_BIN (self->pipeline), queues[i]);
+    guint level;
+
+    g_object_get (queue, "current-level-buffers", &level, NULL);
+    self->levels[i] = MAX (self->levels[i], level);
+  }
+}
+
+// FALSE: the pipeline failed.
+static gboolean
+run (Overload * self, gdouble minutes)
+{
+  g_autoptr (GstBus) bus = gst_element_get_bus (self->pipeline);
+  gint64 end = g_get_monotonic_time ()
+      + (gint64) (minutes * G_TIME_SPAN_MINUTE);
+
+  gst_element_set_state (self->pipeline, GST_STATE_PLAYING);
+  while (g_get_monotonic_time () < end) {
+    g_autoptr (GstMessage) message = gst_bus_timed_pop_filtered (bus,
+        SAMPLE_MS * GST_MSECOND, GST_MESSAGE_ERROR | GST_MESSAGE_QOS
+        | GST_MESSAGE_LATENCY);
+
+    sample_queues (self);
+    if (!message)
+      continue;
+    switch (GST_MESSAGE_TYPE (message)) {
+      case GST_MESSAGE_QOS:
+        self->qos += GST_MESSAGE_SRC (message) == GST_OBJECT (self->refine);
+        break;
+      case GST_MESSAGE_LATENCY:
+        gst_bin_recalculate_latency (GST_BIN (self->pipeline));
+        break;
+      default:{
+        g_autoptr (GError) error = NULL;
+
+        gst_message_parse_error (message, &error, NULL);
+        g_printerr ("%s\n", error->message);
+        return FALSE;
+      }
+    }
+  }
+  return TRUE;
+}
+
+static guint64
+get_count (const GstStructure * stats, const char *name)
+{
+  guint64 count = 0;
+
+  gst_structure_get_uint64 (stats, name, &count);
+  return count;
+}
+
+static gboolean
+report (Overload * self)
+{
+  g_autoptr (GstStructure) stats = NULL;
+  double pace = (double) GST_TIME_AS_USECONDS (self->last)
+      / (double) MAX (1, self->last_us - self->first_us);
+  guint64 dropped;
+  gboolean ok;
+
+  g_object_get (self->refine, "stats", &stats, NULL);
+  dropped = get_count (stats, "dropped");
+  g_print ("%" G_GUINT64_FORMAT " frames in, %" G_GUINT64_FORMAT " out, %"
+      G_GUINT64_FORMAT " gaps\n", self->in, self->out, self->gaps);
+  g_print ("%" G_GUINT64_FORMAT " refined (%" G_GUINT64_FORMAT " of them with "
+      "less), %" G_GUINT64_FORMAT " repeated, %" G_GUINT64_FORMAT " coarse, %"
+      G_GUINT64_FORMAT " passed, %" G_GUINT64_FORMAT " dropped; %"
+      G_GUINT64_FORMAT " without a mask\n", get_count (stats, "refined"),
+      get_count (stats, "degraded"), get_count (stats, "repeated"),
+      get_count (stats, "coarse"), get_count (stats, "passed"), dropped,
+      get_count (stats, "missing-masks"));
+  g_print ("declared latency %.1f ms; beyond it at most %.1f ms, in the first "
+      "%u s %.1f ms; %" G_GUINT64_FORMAT " frames more than a frame late\n",
+      get_declared (self) / 1e6, self->worst_warm / 1e6,
+      (guint) (WARM_UP / GST_SECOND), self->worst_cold / 1e6, self->late);
+  g_print ("queues: video %u, mask %u buffers at most; %" G_GUINT64_FORMAT
+      " QoS messages; pace %.4f of real time; darkest mask %.2f of 255\n",
+      self->levels[0], self->levels[1], self->qos, pace, self->darkest);
+  ok = self->in <= self->out + dropped + UNDER_WAY
+      && self->worst_warm <= (GstClockTimeDiff) self->frame
+      && pace > 0.99 && self->darkest > 0
+      && MAX (self->levels[0], self->levels[1]) < 10;
+  g_print ("%s\n", ok ? "passed" : "FAILED");
+  return ok;
+}
+
+int
+main (int argc, char **argv)
+{
+  gdouble minutes = 1;
+  gint fps = 30;
+  g_autofree char *size = NULL, *line = NULL;
+  g_auto (GStrv) properties = NULL;
+  GOptionEntry options[] = {
+    {"minutes", 'm', 0, G_OPTION_ARG_DOUBLE, &minutes, "How long", "MINUTES"},
+    {"size", 's', 0, G_OPTION_ARG_STRING, &size, "Frame size",
+        "WIDTHxHEIGHT"},
+    {"rate", 'r', 0, G_OPTION_ARG_INT, &fps, "Frames a second", "FPS"},
+    {"property", 'p', 0, G_OPTION_ARG_STRING_ARRAY, &properties,
+        "Property of the element", "NAME=VALUE"},
+    G_OPTION_ENTRY_NULL
+  };
+  g_autoptr (GOptionContext) context = g_option_context_new (NULL);
+  g_autoptr (GError) error = NULL;
+  Overload self = {.darkest = 255,.worst_cold = G_MININT64,
+    .worst_warm = G_MININT64
+  };
+  guint width = 1920, height = 1080;
+  gboolean ok;
+
+  g_option_context_add_main_entries (context, options, NULL);
+  if (!g_option_context_parse (context, &argc, &argv, &error)
+      || (size && sscanf (size, "%ux%u", &width, &height) != 2) || fps < 1) {
+    g_printerr ("%s\n", error ? error->message : "No such size or rate.");
+    return 2;
+  }
+  gst_init (NULL, NULL);
+  GST_ELEMENT_REGISTER (cascadepsprefine, NULL);
+
+  line = g_strdup_printf ("cascadepsprefine name=refine"
+      " ! fakesink sync=true qos=true"
+      " videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,"
+      "width=%u,height=%u,framerate=%d/1 ! queue name=video_queue"
+      " ! refine.sink"
+      " videotestsrc is-live=true pattern=ball ! video/x-raw,format=GRAY8,"
+      "width=%u,height=%u,framerate=%d/1 ! queue name=mask_queue"
+      " ! refine.mask", width, height, fps, width / 8, height / 8, fps);
+  self.pipeline = gst_parse_launch (line, &error);
+  if (!self.pipeline || error) {
+    g_printerr ("%s\n", error->message);
+    return 1;
+  }
+  self.refine = gst_bin_get_by_name (GST_BIN (self.pipeline), "refine");
+  self.frame = GST_SECOND / fps;
+  g_mutex_init (&self.lock);
+  for (guint i = 0; properties && properties[i]; i++) {
+    g_auto (GStrv) pair = g_strsplit (properties[i], "=", 2);
+
+    gst_util_set_object_arg (G_OBJECT (self.refine), pair[0],
+        pair[1] ? pair[1] : "");
+  }
+  add_probe (&self, "sink", GST_PAD_PROBE_TYPE_BUFFER, watch_input);
+  add_probe (&self, "src", GST_PAD_PROBE_TYPE_BUFFER
+      | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, watch_output);
+
+  g_print ("%ux%u at %d/s, %.1f minutes\n", width, height, fps, minutes);
+  ok = run (&self, minutes);
+  ok = report (&self) && ok;
+  gst_element_set_state (self.pipeline, GST_STATE_NULL);
+  gst_object_unref (self.refine);
+  gst_object_unref (self.pipeline);
+  g_mutex_clear (&self.lock);
+  return ok ? 0 : 1;
+}
