@@ -38,7 +38,7 @@
 typedef enum
 {
   PENDING,                      // must come out, unless cut
-  DROPPED,                      // the policy says so: must not
+  DROPPED,                      // the policy says so: a GAP comes instead
 } Fate;
 
 typedef enum
@@ -103,14 +103,11 @@ get_memory (void)
 static void
 settle (Soak * soak, guint end, gboolean cut)
 {
-  for (; soak->next < end; soak->next++) {
-    if (g_array_index (soak->fates, guint8, soak->next) == DROPPED)
-      soak->dropped++;
-    else if (cut)
-      soak->cut++;
-    else
-      soak->lost++;
-  }
+  if (cut)
+    soak->cut += end - soak->next;
+  else
+    soak->lost += end - soak->next;
+  soak->next = end;
 }
 
 static GstPadProbeReturn
@@ -138,6 +135,16 @@ watch_output (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
       gdouble sample[] = { n, (gdouble) get_memory () };
 
       g_array_append_vals (soak->memory, sample, 2);
+    }
+  } else if (GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info))
+      == GST_EVENT_GAP) {
+    // In the place of a frame.
+    if (soak->next < soak->fates->len
+        && g_array_index (soak->fates, guint8, soak->next) == DROPPED) {
+      soak->next++;
+      soak->dropped++;
+    } else {
+      soak->unexpected++;
     }
   } else if (GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info))
       == GST_EVENT_EOS) {
