@@ -31,6 +31,7 @@
 // How long a feeder gets before it counts as blocked, which is no fault.
 #define SETTLE_US 300
 #define EOS_SECONDS 10
+#define HALT_US (60 * G_TIME_SPAN_SECOND)
 // Frames of larger caps come as buffers that are too small.
 #define BUFFER_SIZE_MAX (1 << 20)
 #define FRAME_DURATION (40 * GST_MSECOND)
@@ -184,12 +185,27 @@ after_push (Feeder * feeder, GstFlowReturn flow, gpointer user_data)
         stream->pad_name);
 }
 
-// Takes OBJECT. Most often it is pushed, and dealt with, on return.
+// Takes OBJECT. Most often it is pushed, and dealt with, on return. While the
+// stream flushes, its upstream stands still.
 static void
 queue (Stream * stream, gpointer object)
 {
+  if (stream->flush_seqnum) {
+    gst_mini_object_unref (object);
+    return;
+  }
   feeder_give (&stream->feeder, object);
   feeder_wait (&stream->feeder, SETTLE_US);
+}
+
+// Forgets what was not pushed yet, and waits for what is. The pad must block
+// no more.
+static void
+halt (Stream * stream)
+{
+  feeder_drop (&stream->feeder);
+  ENSURE (feeder_wait (&stream->feeder, HALT_US), "%s hangs",
+      stream->pad_name);
 }
 
 /* What comes out */
@@ -582,6 +598,7 @@ flush_start (Stream * stream, guint32 seqnum)
   gst_event_set_seqnum (event, seqnum);
   feeder_drop (&stream->feeder);
   gst_pad_push_event (stream->harness->srcpad, event);
+  halt (stream);
 }
 
 // A new run of both streams: what went wrong before is past.
@@ -864,8 +881,8 @@ change_state (Run * run, Input * input)
   // The neighbours stop and start too.
   gst_element_set_state (run->element, MIN (state, GST_STATE_READY));
   gst_pad_set_active (downstream, FALSE);
-  feeder_drop (&run->video.feeder);
-  feeder_drop (&run->mask.feeder);
+  halt (&run->video);
+  halt (&run->mask);
   flush_stop (&run->video);
   flush_stop (&run->mask);
   run->has_segment = FALSE;
@@ -956,7 +973,7 @@ relink (Stream * stream)
   if (pad) {
     gst_pad_unlink (srcpad, pad);
     gst_element_release_request_pad (run->element, pad);
-    feeder_drop (&stream->feeder);
+    halt (stream);
     stream->flush_seqnum = 0;
   } else {
     pad = gst_element_request_pad_simple (run->element, stream->pad_name);
