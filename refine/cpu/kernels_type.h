@@ -213,8 +213,10 @@ NAME (head_row) (float *dst, const void *src_row, gsize src_pitch,
           sum[p][k] = bias[h + k];
       NAME (head_add) (sum, src + x * src_pitch, src_pitch, src_channels, n,
           weight + h, hidden);
-      NAME (head_add) (sum, skip + x * skip_pitch, skip_pitch, skip_channels,
-          n, weight + (gsize) src_channels * hidden + h, hidden);
+      if (skip_channels > 0)
+        NAME (head_add) (sum, skip + x * skip_pitch, skip_pitch,
+            skip_channels, n, weight + (gsize) src_channels * hidden + h,
+            hidden);
       for (guint p = 0; p < HEAD_PIXELS; p++)
         for (guint k = 0; k < CPSP_HEAD_BLOCK; k++)
           logit[p] += (sum[p][k] > 0 ? sum[p][k] : 0) * out_weight[h + k];
