@@ -30,7 +30,7 @@
 
 // How long a feeder gets before it counts as blocked, which is no fault.
 #define SETTLE_US 300
-#define EOS_SECONDS 10
+#define EOS_SECONDS 60
 #define HALT_US (60 * G_TIME_SPAN_SECOND)
 // Frames of larger caps come as buffers that are too small.
 #define BUFFER_SIZE_MAX (1 << 20)
@@ -336,7 +336,7 @@ static const char *const sizes[] = {
   "width=16,height=12", "width=16,height=12", "width=16,height=12",
   "width=1,height=1", "width=2,height=3", "width=33,height=17",
   "width=64,height=48", "width=97,height=2", "width=3,height=120",
-  "width=32767,height=1", "width=1,height=9000", "width=32768,height=16",
+  "width=900,height=1", "width=1,height=500", "width=32768,height=16",
   "width=0,height=16", "width=2147483647,height=2147483647", "width=16",
   "height=-3,width=[1,16]",
 };
