@@ -219,6 +219,44 @@ set_up_converter (GstCascadePspFrameView * view)
       GST_MAP_READWRITE);
 }
 
+// Whether the samples of component C lie within what is mapped. Of packed bits
+// and tiles only the part that has a fixed place is looked at.
+static gboolean
+component_is_mapped (const GstVideoFrame * frame, const GstVideoInfo * info,
+    guint c)
+{
+  const GstVideoFormatInfo *format = info->finfo;
+  guint plane = format->plane[c];
+  const GstMapInfo *map = &frame->map[plane];
+  gint64 width = GST_VIDEO_FORMAT_INFO_SCALE_WIDTH (format, c, info->width);
+  gint64 height = GST_VIDEO_FORMAT_INFO_SCALE_HEIGHT (format, c, info->height);
+  gint64 last_row = (height - 1) * frame->info.stride[plane];
+  gint64 start = (guint8 *) frame->data[plane] - map->data;
+  gint64 row_bytes = format->poffset[c]
+      + (width - 1) * MAX (format->pixel_stride[c], 0)
+      + (format->depth[c] > 8 ? 2 : 1);
+
+  return start + MIN (last_row, 0) >= 0
+      && start + MAX (last_row, 0) + row_bytes <= (gint64) map->size;
+}
+
+gboolean
+gst_cascade_psp_map_frame (GstVideoFrame * frame, const GstVideoInfo * info,
+    GstBuffer * buffer)
+{
+  if (!gst_video_frame_map (frame, info, buffer, GST_MAP_READ))
+    return FALSE;
+  // Without a meta GStreamer looks itself.
+  for (guint c = 0; frame->meta
+      && c < GST_VIDEO_FORMAT_INFO_N_COMPONENTS (info->finfo); c++) {
+    if (!component_is_mapped (frame, info, c)) {
+      gst_video_frame_unmap (frame);
+      return FALSE;
+    }
+  }
+  return TRUE;
+}
+
 void
 gst_cascade_psp_frame_view_init (GstCascadePspFrameView * view)
 {
@@ -290,7 +328,7 @@ gst_cascade_psp_frame_view_map (GstCascadePspFrameView * view,
 {
   const GstVideoFrame *viewed = &view->frame;
 
-  if (!gst_video_frame_map (&view->frame, &view->info, buffer, GST_MAP_READ))
+  if (!gst_cascade_psp_map_frame (&view->frame, &view->info, buffer))
     return FALSE;
 
   if (view->converter) {

@@ -25,6 +25,12 @@ typedef struct
   CpspImageView image;          // all but the places of the samples
 } GstCascadePspFrameView;
 
+// Maps BUFFER, of INFO, for reading, as gst_video_frame_map() does. That takes
+// a GstVideoMeta at its word: here a buffer that is too small for what the
+// meta says cannot be read.
+gboolean gst_cascade_psp_map_frame (GstVideoFrame * frame,
+    const GstVideoInfo * info, GstBuffer * buffer);
+
 void gst_cascade_psp_frame_view_init (GstCascadePspFrameView * view);
 void gst_cascade_psp_frame_view_clear (GstCascadePspFrameView * view);
 

@@ -1097,8 +1097,8 @@ gst_cascade_psp_refine_make_alpha (GstCascadePspRefine * self, Job * job)
   if (passed || !self->had_masks) {
     ok = draw_alpha (self, job, &image, &mask);
   } else {
-    ok = gst_video_frame_map (&mask_frame, &masks->buffer_info, masks->buffer,
-        GST_MAP_READ);
+    ok = gst_cascade_psp_map_frame (&mask_frame, &masks->buffer_info,
+        masks->buffer);
     if (ok) {
       gst_cascade_psp_mask_view_init (&mask, &mask_frame,
           GST_VIDEO_INFO_WIDTH (&masks->buffer_info),
@@ -1145,8 +1145,8 @@ gst_cascade_psp_refine_write_output (GstCascadePspRefine * self,
   if (!gst_video_frame_map (&dst, &self->output.info, output,
           GST_MAP_READWRITE))
     return gst_cascade_psp_refine_fail_map (self, output);
-  if (!alone && !gst_video_frame_map (&video, &self->video_info, job->video,
-          GST_MAP_READ)) {
+  if (!alone && !gst_cascade_psp_map_frame (&video, &self->video_info,
+          job->video)) {
     gst_video_frame_unmap (&dst);
     return gst_cascade_psp_refine_fail_map (self, job->video);
   }
