@@ -38,7 +38,8 @@ program = importlib.util.module_from_spec(
 sys.modules["evaluate"] = program
 LOADER.exec_module(program)
 
-PREVIEW = os.path.join(MODELS, "preview.safetensors")
+NAME = "cascadepsp-small"
+DEFAULT = os.path.join(MODELS, NAME + ".safetensors")
 SIZES = ((130, 98), (121, 160), (160, 120))  # width, height
 
 
@@ -96,14 +97,14 @@ def table(*arguments):
 
 def expected_row(kind):
     """The values of `beside`, by the element without the program."""
-    runner = element.Element({"model-location": PREVIEW})
+    runner = element.Element({"model-location": DEFAULT})
     rows = {}
-    for title in ("coarse", "preview"):
+    for title in ("coarse", NAME):
         pixels, accuracies = numpy.zeros(2), []
         for item in validation.items("beside"):
             image, truth = item.read()
             mask = validation.coarse_mask(item, truth, kind)
-            if title == "preview":
+            if title == NAME:
                 mask = runner.refine(image, mask)
             pixels += metrics.overlap(mask, truth)
             accuracies.append(metrics.boundary_accuracy(mask, truth))
@@ -124,17 +125,17 @@ def test_table():
             abs(rows[kind][title][name] - value) < 1e-3
             for title, values in expected_row(kind).items()
             for name, value in values.items()))
-    for title in ("coarse", "preview"):
+    for title in ("coarse", NAME):
         yield (f"{title}: means", all(
             abs(rows[label][title][name]
                 - numpy.mean([rows[kind][title][name] for kind in kinds]))
             < 1e-3 for name in ("iou", "mba", "biou")
             for label, kinds in (("mean", validation.KINDS),
                                  ("low", ("48", "64", "96")))))
-    yield ("the preview refines a star of 48 pixels",
-           rows["48"]["preview"]["mba"] > rows["48"]["coarse"]["mba"] + 5)
+    yield ("the model refines a star of 48 pixels",
+           rows["48"][NAME]["mba"] > rows["48"]["coarse"]["mba"] + 5)
     yield ("nothing over time of stills",
-           rows["48"]["preview"]["dtssd"] is None)
+           rows["48"][NAME]["dtssd"] is None)
     yield "once more, the same", table("beside")[1] == tables
     yield ("the other layout, the same",
            table("folders")[1]["folders"] == rows)
@@ -152,11 +153,11 @@ def test_choice():
            and "folders, 1 pictures" in output
            and "mean of the sets" in output)
     _, tables = table(*kinds, "--local", "never,always", "--crop-size", "96",
-                      "--precision", "fp32", "--model", PREVIEW, "beside")
+                      "--precision", "fp32", "--model", DEFAULT, "beside")
     row = tables["beside"]["64"]
     yield ("columns for settings", list(row) == [
-        "coarse", "preview never", "preview always"])
-    yield ("and they differ", row["preview never"] != row["preview always"])
+        "coarse", f"{NAME} never", f"{NAME} always"])
+    yield ("and they differ", row[f"{NAME} never"] != row[f"{NAME} always"])
 
 
 def test_video():
@@ -183,13 +184,13 @@ def test_baselines():
     status, tables = table(*arguments)
     row = tables["beside"]["48"]
     yield ("baselines", status == 0
-           and list(row) == ["coarse", "preview", "guided", "grabcut"])
+           and list(row) == ["coarse", NAME, "guided", "grabcut"])
     _, output, _ = evaluate(*arguments, "--check")
     for title in ("guided", "grabcut"):
         for name in ("iou", "mba"):
-            above = row["preview"][name] > row[title][name]
+            above = row[NAME][name] > row[title][name]
             sentences = [line for line in output.splitlines()
-                         if f"beside mean: preview {name}" in line
+                         if f"beside mean: {NAME} {name}" in line
                          and f"({title})" in line]
             yield (f"{title} {name}: {'above' if above else 'a shortfall'}",
                    len(sentences) == (not above))
@@ -206,14 +207,14 @@ def test_baselines():
 def test_check():
     os.makedirs("models", exist_ok=True)
     if not os.path.exists("models/copy.safetensors"):
-        os.symlink(PREVIEW, "models/copy.safetensors")
+        os.symlink(DEFAULT, "models/copy.safetensors")
     arguments = ("--kinds", "48", "--check", "beside")
     status, output, _ = evaluate(*arguments)
     yield "above the coarse mask", status == 0 and "check: passed" in output
     status, output, _ = evaluate("--gain", "90", *arguments)
     yield ("a gain that nobody has", status == 1
-           and "check: beside low: preview mba" in output)
-    status, output, _ = evaluate("--model", PREVIEW, "--model",
+           and f"check: beside low: {NAME} mba" in output)
+    status, output, _ = evaluate("--model", DEFAULT, "--model",
                                  "models/copy.safetensors", *arguments)
     yield ("a model is not above its copy", status == 1
            and "check: beside 48: copy iou" in output
@@ -221,13 +222,13 @@ def test_check():
            and "2 shortfalls" in output)
     status, output, _ = evaluate("--local", "never,auto", *arguments)
     yield ("nor a small picture with the Local step", status == 1
-           and "beside mean: preview auto mba" in output)
+           and f"beside mean: {NAME} auto mba" in output)
     status, output, _ = evaluate("--precision", "fp32,auto", *arguments)
     yield "a precision loses next to nothing", status == 0
     # 96 pixels are the truth, which nothing is above
     status, output, _ = evaluate("--kinds", "96", "--check", "video")
     yield ("not above the coarse mask", status == 1
-           and "check: video 96: preview iou" in output)
+           and f"check: video 96: {NAME} iou" in output)
 
 
 def test_sheet():
@@ -262,8 +263,8 @@ def test_mog2():
     row = tables["walk.avi"]["mog2"]
     yield "a video without truth", status == 0
     print(f"# {row}")
-    yield ("the preview is steadier than MOG2",
-           0 <= row["preview"]["unrest"] < row["coarse"]["unrest"])
+    yield ("the model is steadier than MOG2",
+           0 <= row[NAME]["unrest"] < row["coarse"]["unrest"])
     sheet = cv2.imread("sheet.png")
     yield "its sheet", sheet.shape[0] // 450 == 3
 
@@ -280,7 +281,7 @@ def refused(words, *arguments):
 
 def test_failure():
     """What fails while it runs, too, ends in an exception."""
-    runner = element.Element({"model-location": PREVIEW})
+    runner = element.Element({"model-location": DEFAULT})
     alpha = runner.refine(*scene(40, 30))
     yield "a frame", alpha.shape == (30, 40)
     try:
