@@ -568,6 +568,8 @@ gst_cascade_psp_refine_set_caps (GstCascadePspRefine * self,
   } else {
     adopt_mask_pad (self);
     ok = gst_video_info_from_caps (&self->masks.info, caps);
+    if (!ok)
+      gst_video_info_init (&self->masks.info);
   }
 
   if (!ok)
@@ -1311,6 +1313,8 @@ gst_cascade_psp_refine_aggregate (GstAggregator * aggregator, gboolean timeout)
     return GST_AGGREGATOR_FLOW_NEED_DATA;
   if (state == GST_CASCADE_PSP_MASK_UNTIMED)
     return gst_cascade_psp_refine_fail_untimed (self, self->masks.pad);
+  if (state == GST_CASCADE_PSP_MASK_UNKNOWN)
+    return GST_FLOW_NOT_NEGOTIATED;
 
   gst_aggregator_selected_samples (aggregator, GST_BUFFER_PTS (video),
       GST_BUFFER_DTS (video), GST_BUFFER_DURATION (video), NULL);

@@ -168,6 +168,10 @@ gst_cascade_psp_mask_track_select (GstCascadePspMaskTrack * track,
         return GST_CASCADE_PSP_MASK_UNTIMED;
     }
 
+    if (GST_VIDEO_INFO_FORMAT (&track->info) == GST_VIDEO_FORMAT_UNKNOWN
+        && !gst_cascade_psp_gap_is (mask))
+      return GST_CASCADE_PSP_MASK_UNKNOWN;
+
     if (span.start > frame->start) {
       if (!gst_cascade_psp_gap_is (mask) && is_wanted (track, &span, frame))
         take_mask (track, mask, &span);

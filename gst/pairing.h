@@ -41,12 +41,14 @@ typedef enum
   GST_CASCADE_PSP_MASK_PRESENT, // track->buffer is the frame's mask
   GST_CASCADE_PSP_MASK_MISSING, // none: track->buffer is another one or NULL
   GST_CASCADE_PSP_MASK_UNTIMED, // a mask without a timestamp: an error
+  GST_CASCADE_PSP_MASK_UNKNOWN, // a mask without caps: an error
 } GstCascadePspMaskState;
 
 typedef struct
 {
   GstAggregatorPad *pad;        // a reference; NULL: no masks come
-  GstVideoInfo info;            // of masks to come, from the pad's caps
+  GstVideoInfo info;            // of masks to come, from the pad's caps;
+                                // format UNKNOWN: none, or refused
   GstBuffer *buffer;            // the mask in hand, NULL: none yet
   GstVideoInfo buffer_info;     // its caps: the pad's may have changed since
   GstCascadePspSpan span;       // when it is in force
