@@ -672,6 +672,11 @@ static gboolean
 gst_cascade_psp_refine_sink_query (GstAggregator * aggregator,
     GstAggregatorPad * pad, GstQuery * query)
 {
+  // What came before is done with, and what leaves is no memory of upstream's:
+  // downstream need not be asked. Nor could it safely: a flush lets upstream
+  // free a query that the base class still has in hand.
+  if (GST_QUERY_TYPE (query) == GST_QUERY_DRAIN)
+    return TRUE;
   if (GST_QUERY_TYPE (query) == GST_QUERY_ACCEPT_CAPS) {
     GstCaps *caps;
 
