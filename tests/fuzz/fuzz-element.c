@@ -879,6 +879,9 @@ change_state (Run * run, Input * input)
     return;
   }
   // The neighbours stop and start too.
+  // An element that failed to start goes to NULL, as in every application.
+  if (GST_STATE (run->element) < GST_STATE_PAUSED)
+    state = GST_STATE_NULL;
   gst_element_set_state (run->element, MIN (state, GST_STATE_READY));
   gst_pad_set_active (downstream, FALSE);
   halt (&run->video);
