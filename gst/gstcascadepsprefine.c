@@ -673,8 +673,7 @@ gst_cascade_psp_refine_sink_query (GstAggregator * aggregator,
     GstAggregatorPad * pad, GstQuery * query)
 {
   // What came before is done with, and what leaves is no memory of upstream's:
-  // downstream need not be asked. Nor could it safely: a flush lets upstream
-  // free a query that the base class still has in hand.
+  // downstream need not be asked.
   if (GST_QUERY_TYPE (query) == GST_QUERY_DRAIN)
     return TRUE;
   if (GST_QUERY_TYPE (query) == GST_QUERY_ACCEPT_CAPS) {
@@ -685,6 +684,22 @@ gst_cascade_psp_refine_sink_query (GstAggregator * aggregator,
   }
   return GST_AGGREGATOR_CLASS (gst_cascade_psp_refine_parent_class)
       ->sink_query (aggregator, pad, query);
+}
+
+// In upstream's thread. A serialised query waits in the pad's queue else, where
+// GStreamer 1.22 keeps no reference on it: a flush lets upstream free it while
+// it is worked on. Those that can be answered at once therefore are, and DRAIN
+// is not looked into.
+static gboolean
+gst_cascade_psp_refine_sink_query_pre_queue (GstAggregator * aggregator,
+    GstAggregatorPad * pad, GstQuery * query)
+{
+  if (GST_QUERY_TYPE (query) == GST_QUERY_ALLOCATION) {
+    gst_query_add_allocation_meta (query, GST_VIDEO_META_API_TYPE, NULL);
+    return TRUE;
+  }
+  return GST_AGGREGATOR_CLASS (gst_cascade_psp_refine_parent_class)
+      ->sink_query_pre_queue (aggregator, pad, query);
 }
 
 static gboolean
@@ -839,14 +854,6 @@ gst_cascade_psp_refine_negotiate (GstAggregator * aggregator)
   }
   forget_output (self);
   return FALSE;
-}
-
-static gboolean
-gst_cascade_psp_refine_propose_allocation (GstAggregator * aggregator,
-    GstAggregatorPad * pad, GstQuery * decide_query, GstQuery * query)
-{
-  gst_query_add_allocation_meta (query, GST_VIDEO_META_API_TYPE, NULL);
-  return TRUE;
 }
 
 static gboolean
@@ -1580,6 +1587,8 @@ gst_cascade_psp_refine_class_init (GstCascadePspRefineClass * klass)
       GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_sink_event);
   aggregator_class->sink_query =
       GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_sink_query);
+  aggregator_class->sink_query_pre_queue =
+      GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_sink_query_pre_queue);
   aggregator_class->src_event =
       GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_src_event);
   aggregator_class->src_query =
@@ -1590,8 +1599,6 @@ gst_cascade_psp_refine_class_init (GstCascadePspRefineClass * klass)
       GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_negotiated_src_caps);
   aggregator_class->negotiate =
       GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_negotiate);
-  aggregator_class->propose_allocation =
-      GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_propose_allocation);
   aggregator_class->decide_allocation =
       GST_DEBUG_FUNCPTR (gst_cascade_psp_refine_decide_allocation);
   aggregator_class->get_next_time =
