@@ -254,7 +254,7 @@ report (Overload * self)
   g_print ("queues: video %u, mask %u buffers at most; %" G_GUINT64_FORMAT
       " QoS messages; pace %.4f of real time; darkest mask %.2f of 255\n",
       self->levels[0], self->levels[1], self->qos, pace, self->darkest);
-  ok = self->in <= self->out + dropped + UNDER_WAY
+  ok = self->out > 0 && self->in <= self->out + dropped + UNDER_WAY
       && self->worst_warm <= (GstClockTimeDiff) self->frame
       && self->darkest > 0
       && MAX (self->levels[0], self->levels[1]) < 10;
