@@ -4,6 +4,7 @@
 
 import hashlib
 import os
+import platform
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -75,8 +76,11 @@ check("paths are absolute, but for the folder of TRELLIS",
 check("nothing of a folder that validates",
       [row for row in rows if "validate" in row["path"].split("/")])
 
-present = [row for row in rows if os.path.isabs(row["path"])
-           and os.path.exists(row["path"])][::SAMPLE]
+# Other releases have other files under the same names.
+present = []
+if platform.freedesktop_os_release().get("VERSION_CODENAME") == "bookworm":
+    present = [row for row in rows if os.path.isabs(row["path"])
+               and os.path.exists(row["path"])][::SAMPLE]
 changed = []
 for row in present:
     with open(row["path"], "rb") as file:
@@ -88,7 +92,7 @@ if present:
 else:
     results.append(True)
     print(f"ok {len(results)} - files are those of the list "
-          "# SKIP none of the packages is installed")
+          "# SKIP none of Debian 12's packages is installed")
 
 print(f"1..{len(results)}")
 sys.exit(0 if all(results) else 1)
