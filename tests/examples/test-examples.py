@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(HERE))
 
 try:
     import numpy
@@ -26,7 +28,6 @@ except (ImportError, ValueError) as error:
 
 from media import COUNT, Gst  # noqa: E402
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 EXAMPLES = os.path.abspath(os.path.join(HERE, "..", "..", "examples"))
 ELEMENTS = ("alphacombine", "avenc_ffv1", "capssetter", "compositor",
             "matroskamux", "segmentation", "vp8enc", "webmmux")

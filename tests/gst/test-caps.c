@@ -18,8 +18,7 @@ GST_START_TEST (test_video_caps_change)
   fail_unless_equals_int (gst_buffer_get_size (alpha), WIDTH * HEIGHT);
   gst_buffer_unref (alpha);
 
-  push_video (&f, 40);
-  push_mask (&f, 40, FRAME_MS);
+  push_frame (&f, 40);
   alpha = pull_at (&f, 40);
   fail_unless_equals_int (gst_buffer_get_size (alpha), 32 * 24);
   gst_buffer_unref (alpha);
@@ -63,12 +62,10 @@ GST_START_TEST (test_reconfigure)
   GstBuffer *alpha;
 
   set_up (&f, FALSE);
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   expect_alpha (&f, 0, 0);
   gst_harness_set_sink_caps_str (f.video, "video/x-raw,format=GRAY16_LE");
-  push_video (&f, 40);
-  push_mask (&f, 40, FRAME_MS);
+  push_frame (&f, 40);
   alpha = pull_at (&f, 40);
   fail_unless_equals_int (gst_buffer_get_size (alpha), 2 * WIDTH * HEIGHT);
   gst_buffer_unref (alpha);
@@ -89,8 +86,7 @@ check_formats (const char *video_caps, const char *mask_caps,
   gst_harness_set_sink_caps_str (f.video, alpha_caps);
   gst_harness_set_src_caps_str (f.video, video_caps);
   gst_harness_set_src_caps_str (f.mask, mask_caps);
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   alpha = pull_at (&f, 0);
   fail_unless_equals_int (gst_buffer_get_size (alpha), alpha_size);
   gst_buffer_unref (alpha);
@@ -266,8 +262,7 @@ GST_START_TEST (test_allocation)
     gst_caps_unref (caps);
   }
 
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   alpha = pull_at (&f, 0);
   fail_unless (gst_buffer_get_video_meta (alpha) != NULL);
   fail_unless (alpha->pool != NULL);

@@ -19,8 +19,7 @@ GST_START_TEST (test_stats)
   gdouble total_ms;
 
   set_up (&f, FALSE);
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   expect_alpha (&f, 0, 0);
   push_eos (f.mask);
   push_video (&f, 40);
@@ -145,8 +144,7 @@ GST_START_TEST (test_crop_size_while_playing)
   guint crop_size;
 
   set_up (&f, FALSE);
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   expect_alpha (&f, 0, 0);
 
   g_object_set (f.element, "crop-size", 64, NULL);
@@ -158,8 +156,7 @@ GST_START_TEST (test_crop_size_while_playing)
   g_object_set (f.element, "crop-size", 128, NULL);
   g_object_get (f.element, "crop-size", &crop_size, NULL);
   fail_unless_equals_int (crop_size, 128);
-  push_video (&f, 40);
-  push_mask (&f, 40, FRAME_MS);
+  push_frame (&f, 40);
   expect_alpha (&f, 40, 40);
   tear_down (&f);
 }
@@ -284,13 +281,11 @@ GST_START_TEST (test_controlled_threshold)
   fail_unless (gst_object_add_control_binding (GST_OBJECT (f.element),
           gst_direct_control_binding_new_absolute (GST_OBJECT (f.element),
               "mask-threshold", source)));
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   expect_alpha (&f, 0, 0);
   g_object_get (f.element, "mask-threshold", &threshold, NULL);
   fail_unless_equals_float (threshold, 0.25);
-  push_video (&f, 40);
-  push_mask (&f, 40, FRAME_MS);
+  push_frame (&f, 40);
   expect_alpha (&f, 40, 40);
   g_object_get (f.element, "mask-threshold", &threshold, NULL);
   fail_unless_equals_float (threshold, 0.75);
@@ -488,8 +483,7 @@ GST_START_TEST (test_no_memory)
       g_object_new (failing_allocator_get_type (), NULL), NULL);
   gst_harness_set_src_caps_str (f.video, VIDEO_CAPS ("RGB", WIDTH, HEIGHT));
   gst_harness_set_src_caps_str (f.mask, MASK_CAPS);
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   expect_message (f.bus, GST_MESSAGE_ERROR, GST_RESOURCE_ERROR,
       GST_RESOURCE_ERROR_NO_SPACE_LEFT);
   tear_down (&f);

@@ -162,8 +162,7 @@ GST_START_TEST (test_flush)
   Fixture f;
 
   set_up (&f, __i__);
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   expect_alpha (&f, 0, 0);
   // One frame waits for its mask; the mask in hand is an old one.
   push_video (&f, 40);
@@ -185,8 +184,7 @@ GST_START_TEST (test_flush)
   push_flush (&f);
   push_segment (f.video, 0, NONE);
   push_segment (f.mask, 0, NONE);
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   expect_alpha (&f, 0, 0);
   tear_down (&f);
 }
@@ -201,8 +199,7 @@ GST_START_TEST (test_flush_before_any_buffer)
   push_flush (&f);
   push_segment (f.video, 0, NONE);
   push_segment (f.mask, 0, NONE);
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   expect_alpha (&f, 0, 0);
   tear_down (&f);
 }
@@ -227,8 +224,7 @@ GST_START_TEST (test_seek)
   Fixture f;
 
   set_up (&f, FALSE);
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   expect_alpha (&f, 0, 0);
   fail_unless (gst_harness_push_upstream_event (f.video,
           gst_event_new_seek (1, GST_FORMAT_TIME, GST_SEEK_FLAG_NONE,
@@ -249,8 +245,7 @@ GST_START_TEST (test_custom_events)
   Fixture f;
 
   set_up (&f, FALSE);
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   expect_alpha (&f, 0, 0);
   harnesses[0] = f.video;
   harnesses[1] = f.mask;
@@ -258,8 +253,7 @@ GST_START_TEST (test_custom_events)
     fail_unless (gst_harness_push_event (harnesses[i],
             gst_event_new_custom (GST_EVENT_CUSTOM_DOWNSTREAM,
                 gst_structure_new_empty ("custom"))));
-  push_video (&f, 40);
-  push_mask (&f, 40, FRAME_MS);
+  push_frame (&f, 40);
   expect_alpha (&f, 40, 40);
 
   while ((event = gst_harness_try_pull_event (f.video)) != NULL) {

@@ -12,8 +12,7 @@ GST_START_TEST (test_same_time)
   GstCaps *caps, *want;
 
   set_up (&f, __i__);
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   alpha = pull_at (&f, 0);
   fail_unless_equals_uint64 (GST_BUFFER_DURATION (alpha), from_ms (FRAME_MS));
   fail_unless_equals_int (gst_buffer_get_size (alpha), WIDTH * HEIGHT);
@@ -309,8 +308,7 @@ GST_START_TEST (test_gap)
 
   set_up (&f, __i__);
   set_option (&f, "missing-mask", "pass");
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   expect_alpha (&f, 0, 0);
 
   // Two frames are covered by one gap.
@@ -319,16 +317,14 @@ GST_START_TEST (test_gap)
   expect_whole (&f, 40);
   push_video (&f, 80);
   expect_whole (&f, 80);
-  push_video (&f, 120);
-  push_mask (&f, 120, FRAME_MS);
+  push_frame (&f, 120);
   expect_alpha (&f, 120, 120);
 
   // Of unknown length: it ends with the next mask.
   push_video (&f, 160);
   push_gap (f.mask, 160, NONE);
   expect_whole (&f, 160);
-  push_video (&f, 200);
-  push_mask (&f, 200, FRAME_MS);
+  push_frame (&f, 200);
   expect_alpha (&f, 200, 200);
   tear_down (&f);
 }
@@ -351,8 +347,7 @@ GST_START_TEST (test_gap_missing_data)
 
   set_up (&f, __i__);
   set_option (&f, "missing-mask", "pass");
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   expect_alpha (&f, 0, 0);
   push_video (&f, 40);
   push_missing_data (&f, 40, 80);
@@ -371,8 +366,7 @@ GST_START_TEST (test_gap_missing_data_after_gap)
 
   set_up (&f, __i__);
   set_option (&f, "missing-mask", "pass");
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   expect_alpha (&f, 0, 0);
   push_video (&f, 40);
   push_gap (f.mask, 40, FRAME_MS);
@@ -390,8 +384,7 @@ GST_START_TEST (test_video_gap)
   Fixture f;
 
   set_up (&f, __i__);
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   expect_alpha (&f, 0, 0);
   push_gap (f.video, 40, 40);
   push_mask (&f, 80, FRAME_MS);

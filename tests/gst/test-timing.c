@@ -10,8 +10,7 @@ GST_START_TEST (test_timeout)
   Fixture f;
 
   set_up (&f, TRUE);
-  push_video (&f, 0);
-  push_mask (&f, 0, FRAME_MS);
+  push_frame (&f, 0);
   expect_alpha (&f, 0, 0);
 
   // No mask in time: the last one serves.
@@ -28,8 +27,7 @@ GST_START_TEST (test_timeout)
   expect_alpha (&f, 80, 40);
 
   // And back in step.
-  push_video (&f, 120);
-  push_mask (&f, 120, FRAME_MS);
+  push_frame (&f, 120);
   expect_alpha (&f, 120, 120);
   tear_down (&f);
 }

@@ -14,9 +14,11 @@ except ImportError as error:
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "models"))
+sys.path.insert(0, os.path.join(HERE, ".."))
 sys.dont_write_bytecode = True
 
 import coarse  # noqa: E402
+import tap  # noqa: E402
 
 SIDE = coarse.SIDE
 
@@ -367,16 +369,10 @@ def test_sample():
 
 
 def main():
-    results = []
     cv2.setNumThreads(1)
-    for test in (test_iou, test_perturb, test_thinned, test_paper,
-                 test_low_resolution, test_late, test_kinds, test_sample):
-        for name, passed in test():
-            results.append(bool(passed))
-            print(f"{'ok' if passed else 'not ok'} {len(results)} - "
-                  f"{test.__name__[5:]}: {name}", flush=True)
-    print(f"1..{len(results)}")
-    return 0 if all(results) else 1
+    return tap.report(tap.checks_of((
+        test_iou, test_perturb, test_thinned, test_paper, test_low_resolution,
+        test_late, test_kinds, test_sample)))
 
 
 if __name__ == "__main__":

@@ -27,12 +27,14 @@ if not os.path.exists(FONT):
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "models"))
+sys.path.insert(0, os.path.join(HERE, ".."))
 sys.dont_write_bytecode = True
 
 import coarse  # noqa: E402
 import compose  # noqa: E402
 import pictures  # noqa: E402
 import shapes  # noqa: E402
+import tap  # noqa: E402
 
 SIDE = compose.SIDE
 TABLE = "sources.tsv"
@@ -464,20 +466,15 @@ def test_program(lines):
 
 
 def main():
-    results = []
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         lines = make_sources()
-        for test in (test_validate, test_table, test_reading, test_shapes,
-                     test_exact, test_samples, test_program):
-            for name, passed in test(lines):
-                results.append(bool(passed))
-                print(f"{'ok' if passed else 'not ok'} {len(results)} - "
-                      f"{test.__name__[5:]}: {name}", flush=True)
+        status = tap.report(tap.checks_of((
+            test_validate, test_table, test_reading, test_shapes, test_exact,
+            test_samples, test_program), lines))
         os.chdir("/")
-    print(f"1..{len(results)}")
-    return 0 if all(results) else 1
+    return status
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import contextlib
 import importlib.machinery
 import importlib.util
 import io
+import itertools
 import os
 import pickle
 import struct
@@ -31,9 +32,11 @@ except ImportError as error:
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODELS = os.path.join(HERE, "..", "..", "models")
 sys.path.insert(0, MODELS)
+sys.path.insert(0, os.path.join(HERE, ".."))
 
 import reference  # noqa: E402
 import safetensors_io  # noqa: E402
+import tap  # noqa: E402
 
 PROGRAM = os.path.abspath(os.path.join(MODELS, "convert"))
 sys.dont_write_bytecode = True
@@ -339,22 +342,16 @@ def main(golden, print_program=None):
         print_program = os.path.abspath(print_program)
     else:
         print("# no print-program: nothing is loaded by the engine")
-    results = []
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         state = weights(reference.random_module(
             reference.Widths.parse(ODD_WIDTHS)).state_dict())
-        for test in (test_types(golden, print_program),
-                     test_layouts(print_program), test_malice(state),
-                     test_damage(state), test_tensors(state),
-                     test_targets(state)):
-            for name, passed in test:
-                results.append(passed)
-                print(f"{'ok' if passed else 'not ok'} {len(results)} - "
-                      f"{name}", flush=True)
+        status = tap.report(itertools.chain(
+            test_types(golden, print_program), test_layouts(print_program),
+            test_malice(state), test_damage(state), test_tensors(state),
+            test_targets(state)))
         os.chdir("/")
-    print(f"1..{len(results)}")
-    return 0 if all(results) else 1
+    return status
 
 
 if __name__ == "__main__":

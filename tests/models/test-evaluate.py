@@ -18,6 +18,7 @@ MODELS = os.path.abspath(os.path.join(HERE, "..", "..", "models"))
 PROGRAM = os.path.join(MODELS, "evaluate")
 sys.dont_write_bytecode = True
 sys.path.insert(0, MODELS)
+sys.path.insert(0, os.path.join(HERE, ".."))
 
 try:
     import cv2
@@ -29,6 +30,7 @@ except (ImportError, ValueError) as error:
     sys.exit(0)
 
 import metrics  # noqa: E402
+import tap  # noqa: E402
 import validation  # noqa: E402
 
 LOADER = importlib.machinery.SourceFileLoader("evaluate", PROGRAM)
@@ -340,20 +342,14 @@ def test_alone():
 
 def main():
     element.initialise()
-    results = []
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         write_sets()
-        for test in (test_table, test_choice, test_video, test_baselines,
-                     test_check, test_sheet, test_mog2, test_failure,
-                     test_errors, test_alone):
-            for name, passed in test():
-                results.append(bool(passed))
-                print(f"{'ok' if passed else 'not ok'} {len(results)} - "
-                      f"{test.__name__[5:]}: {name}", flush=True)
+        status = tap.report(tap.checks_of((
+            test_table, test_choice, test_video, test_baselines, test_check,
+            test_sheet, test_mog2, test_failure, test_errors, test_alone)))
         os.chdir("/")
-    print(f"1..{len(results)}")
-    return 0 if all(results) else 1
+    return status
 
 
 if __name__ == "__main__":

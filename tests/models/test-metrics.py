@@ -16,8 +16,10 @@ except ImportError as error:
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(HERE, "..", "..", "models"))
+sys.path.insert(0, os.path.join(HERE, ".."))
 
 import metrics  # noqa: E402
+import tap  # noqa: E402
 
 
 def square(left, top, side=10, size=20, value=255):
@@ -183,14 +185,9 @@ def test_motion():
 
 
 def main():
-    tests = (test_overlap, test_radii, test_boundary_accuracy,
-             test_boundary_iou, test_change, test_motion)
-    results = [(f"{test.__name__[5:].replace('_', ' ')}: {name}", passed)
-               for test in tests for name, passed in test()]
-    print(f"1..{len(results)}")
-    for number, (name, passed) in enumerate(results, 1):
-        print(f"{'ok' if passed else 'not ok'} {number} - {name}")
-    return 0 if all(passed for _, passed in results) else 1
+    return tap.report(tap.checks_of((
+        test_overlap, test_radii, test_boundary_accuracy, test_boundary_iou,
+        test_change, test_motion)))
 
 
 if __name__ == "__main__":

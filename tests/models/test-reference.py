@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Test models/reference.py, in TAP. The argument is the golden folder."""
 
+import itertools
 import os
 import sys
 import tempfile
@@ -16,8 +17,10 @@ except ImportError as error:
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "models"))
+sys.path.insert(0, os.path.join(HERE, ".."))
 
 import reference  # noqa: E402
+import tap  # noqa: E402
 
 ODD_WIDTHS = ("stem=5,planes=3/4/6/7,blocks=1/2/1/2,psp=9,up=8/6/5,"
               "heads=3/4/2")
@@ -82,11 +85,8 @@ def test_crops():
 
 
 def main(folder):
-    results = [*test_golden(folder), *test_random_module(), *test_crops()]
-    print(f"1..{len(results)}")
-    for number, (name, passed) in enumerate(results, 1):
-        print(f"{'ok' if passed else 'not ok'} {number} - {name}")
-    return 0 if all(passed for _, passed in results) else 1
+    return tap.report(itertools.chain(
+        test_golden(folder), test_random_module(), test_crops()))
 
 
 if __name__ == "__main__":

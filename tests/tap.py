@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Run functions as tests, in TAP."""
+"""Say how tests went, in TAP."""
 
 
 def run(tests):
@@ -21,3 +21,21 @@ def run(tests):
             print(f"ok {number} - {name}" + (f" # SKIP {skip}" if skip else ""),
                   flush=True)
     return 1 if failed else 0
+
+
+def report(checks):
+    """Print (name, whether it passed) as they come; return the exit status."""
+    results = []
+    for name, passed in checks:
+        results.append(bool(passed))
+        print(f"{'ok' if passed else 'not ok'} {len(results)} - {name}",
+              flush=True)
+    print(f"1..{len(results)}")
+    return 0 if all(results) else 1
+
+
+def checks_of(tests, *arguments):
+    """Yield what the functions test_... yield, named after them."""
+    for test in tests:
+        for name, passed in test(*arguments):
+            yield f"{test.__name__[len('test_'):]}: {name}", passed
