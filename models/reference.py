@@ -322,6 +322,31 @@ def read_tensors(path):
     return checkpoint.read(path)
 
 
+def round_tensor(name, tensor, dtype):
+    """Return a tensor rounded to `dtype`, to nearest."""
+    if not tensor.is_floating_point():
+        raise ValueError(f"tensor {name} holds no floating-point numbers")
+    if not torch.isfinite(tensor).all():
+        raise ValueError(f"tensor {name} holds NaN or infinity")
+    if name.endswith(".running_var") and tensor.min() < 0:
+        raise ValueError(f"tensor {name} holds a negative variance")
+    result = tensor.to(dtype)
+    if not torch.isfinite(result).all():
+        raise ValueError(
+            f"tensor {name} holds {tensor.abs().max().item():g}, more than "
+            f"the type's largest, {torch.finfo(dtype).max:g}")
+    return result
+
+
+def write_tensors(path, tensors, dtype):
+    """Write a state dict for the element; `tensors` is changed on the way."""
+    for name in list(tensors):
+        tensor = tensors.pop(name)
+        if not name.endswith(COUNTER):
+            tensors[name] = round_tensor(name, tensor, dtype)
+    safetensors_io.write(path, tensors, {"format": "pt"})
+
+
 def load(path):
     """Return the refinement module stored in a weight file, ready to run."""
     tensors = read_tensors(path)

@@ -41,7 +41,6 @@ from torch import nn
 from torch.nn import functional as F
 
 import reference
-import safetensors_io
 
 AVERAGE = 0.998  # of the averaged weights, per step; less at the start
 WARM_UP = 100  # steps until the full learning rate
@@ -569,13 +568,7 @@ def export(options):
                        map_location="cpu")
     dtype = {"f32": torch.float32, "f16": torch.float16,
              "bf16": torch.bfloat16}[options.type]
-    tensors = {name: tensor.to(dtype).contiguous()
-               for name, tensor in state["average"].items()
-               if not name.endswith(reference.COUNTER)}
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"{name} does not fit into {options.type}")
-    safetensors_io.write(options.path, tensors, {"format": "pt"})
+    reference.write_tensors(options.path, state["average"], dtype)
     print(f"{options.path}: averaged weights of step {state['step']}")
 
 
