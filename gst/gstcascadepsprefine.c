@@ -96,7 +96,8 @@
  * Nothing is posted, pushed, queried or refined with that lock held.
  *
  * The mask pad comes and goes in any thread; the streaming thread keeps a
- * reference to the one that it knows.
+ * reference to the one that it knows. `picking` keeps a release out while masks
+ * are taken off the pad.
  *
  * The frame in hand stays at the head of its pad's queue until its mask is
  * known. What follows it there (caps, segments) cannot overtake it.
@@ -157,6 +158,7 @@ struct _GstCascadePspRefine
   GstAggregator parent;
 
   GstAggregatorPad *video_pad;  // owned by the element, as all its pads
+  GMutex picking;               // taken before the base class takes its own
 
   // Object lock.
   GstAggregatorPad *mask_pad;   // NULL: not requested
@@ -455,8 +457,12 @@ gst_cascade_psp_refine_release_pad (GstElement * element, GstPad * pad)
   if (GST_PAD (self->mask_pad) == pad)
     self->mask_pad = NULL;
   GST_OBJECT_UNLOCK (self);
+  // The base class drops the buffer that was peeked at without the pad's lock:
+  // while one is popped, that takes away the reference that is handed over.
+  g_mutex_lock (&self->picking);
   GST_ELEMENT_CLASS (gst_cascade_psp_refine_parent_class)->release_pad (element,
       pad);
+  g_mutex_unlock (&self->picking);
 }
 
 // (transfer full) (nullable)
@@ -1276,6 +1282,18 @@ gst_cascade_psp_refine_fail_maskless (GstCascadePspRefine * self)
   return GST_FLOW_NOT_NEGOTIATED;
 }
 
+static GstCascadePspMaskState
+pick_mask (GstCascadePspRefine * self, const GstCascadePspSpan * frame,
+    gboolean final)
+{
+  GstCascadePspMaskState state;
+
+  g_mutex_lock (&self->picking);
+  state = gst_cascade_psp_mask_track_select (&self->masks, frame, final);
+  g_mutex_unlock (&self->picking);
+  return state;
+}
+
 static GstFlowReturn
 gst_cascade_psp_refine_aggregate (GstAggregator * aggregator, gboolean timeout)
 {
@@ -1315,7 +1333,7 @@ gst_cascade_psp_refine_aggregate (GstAggregator * aggregator, gboolean timeout)
 
   adopt_mask_pad (self);
   if (self->had_masks)
-    state = gst_cascade_psp_mask_track_select (&self->masks, &span, timeout);
+    state = pick_mask (self, &span, timeout);
   else if (GST_VIDEO_INFO_HAS_ALPHA (&self->video_info))
     state = GST_CASCADE_PSP_MASK_PRESENT;
   else
@@ -1524,6 +1542,7 @@ install_properties (GObjectClass * object_class)
 static void
 gst_cascade_psp_refine_init (GstCascadePspRefine * self)
 {
+  g_mutex_init (&self->picking);
   gst_cascade_psp_policy_init (&self->policy);
   self->frame_duration = GST_CLOCK_TIME_NONE;
   self->earliest = GST_CLOCK_TIME_NONE;
@@ -1549,6 +1568,7 @@ gst_cascade_psp_refine_finalize (GObject * object)
 
   gst_cascade_psp_loader_cancel (&self->loader);
   gst_cascade_psp_loader_clear (&self->loader);
+  g_mutex_clear (&self->picking);
   g_free (self->model_location);
   G_OBJECT_CLASS (gst_cascade_psp_refine_parent_class)->finalize (object);
 }

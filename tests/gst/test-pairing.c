@@ -5,6 +5,8 @@
  */
 #include "fixture.h"
 
+#include <gst/base/gstaggregator.h>
+
 GST_START_TEST (test_same_time)
 {
   Fixture f;
@@ -448,6 +450,136 @@ GST_START_TEST (test_mask_pad_comes_and_goes)
 
 GST_END_TEST;
 
+/*
+ * A mask is taken off its pad just when that is released: in GStreamer's base
+ * class the releaser drops what had been peeked at while the streaming thread,
+ * in the middle of popping it, believes to own that reference. Both threads are
+ * led there by what GStreamer logs.
+ */
+
+typedef enum
+{
+  START,
+  PEEKED,                       // streaming: the mask comes into hand
+  DROPPING,                     // release: about to drop what was peeked at
+  POPPING,                      // streaming: in the middle of it
+  RELEASED,
+  NOT_TOGETHER,                 // one kept the other out
+} Stage;
+
+typedef struct
+{
+  GThread *releaser;
+  char *taken, *replaced;       // how log lines of the mask look
+  guint n_replaced;             // in the releaser's thread
+  GMutex lock;
+  GCond changed;
+  Stage stage;
+} Race;
+
+static void
+wait_for (Race * race, Stage stage, guint patience_ms)
+{
+  gint64 end = g_get_monotonic_time () + patience_ms * G_TIME_SPAN_MILLISECOND;
+
+  while (race->stage < stage) {
+    if (!g_cond_wait_until (&race->changed, &race->lock, end))
+      race->stage = NOT_TOGETHER;
+  }
+}
+
+static void
+advance (Race * race, Stage now, Stage until)
+{
+  g_mutex_lock (&race->lock);
+  race->stage = MAX (race->stage, now);
+  g_cond_broadcast (&race->changed);
+  wait_for (race, until, 500);
+  g_mutex_unlock (&race->lock);
+}
+
+static void
+follow_log (GstDebugCategory * category, GstDebugLevel level, const char *file,
+    const char *function, gint line, GObject * object,
+    GstDebugMessage * message, gpointer user_data)
+{
+  Race *race = user_data;
+  const char *text = gst_debug_message_get (message);
+
+  if (strstr (text, race->taken))
+    advance (race, PEEKED, DROPPING);
+  // The first is that of the pad's queue.
+  else if (g_thread_self () == race->releaser
+      && g_str_has_prefix (text, race->replaced) && ++race->n_replaced == 2)
+    advance (race, DROPPING, POPPING);
+}
+
+static void
+stop_popping (GstAggregatorPad * pad, GstBuffer * buffer, Race * race)
+{
+  advance (race, POPPING, RELEASED);
+}
+
+static void
+race_begin (Race * race, Fixture * fixture, GstBuffer * mask)
+{
+  GstPad *pad = gst_element_get_static_pad (fixture->element, "mask");
+
+  memset (race, 0, sizeof (*race));
+  race->releaser = g_thread_self ();
+  race->taken = g_strdup_printf (" with %p ", (void *) mask);
+  race->replaced = g_strdup_printf ("replace %p ", (void *) mask);
+  g_mutex_init (&race->lock);
+  g_cond_init (&race->changed);
+  g_object_set (pad, "emit-signals", TRUE, NULL);
+  g_signal_connect (pad, "buffer-consumed", G_CALLBACK (stop_popping), race);
+  gst_object_unref (pad);
+  gst_debug_remove_log_function (gst_debug_log_default);
+  gst_debug_add_log_function (follow_log, race, NULL);
+  gst_debug_set_threshold_for_name ("GST_REFCOUNTING", GST_LEVEL_TRACE);
+}
+
+static void
+race_end (Race * race)
+{
+  gst_debug_unset_threshold_for_name ("GST_REFCOUNTING");
+  gst_debug_remove_log_function (follow_log);
+  gst_debug_add_log_function (gst_debug_log_default, NULL, NULL);
+  g_free (race->taken);
+  g_free (race->replaced);
+  g_mutex_clear (&race->lock);
+  g_cond_clear (&race->changed);
+}
+
+GST_START_TEST (test_mask_pad_goes_while_popped)
+{
+  GstBuffer *mask;
+  Fixture f;
+  Race race;
+
+  set_up (&f, __i__);
+  mask = make_buffer (f.mask, 0, FRAME_MS);
+  race_begin (&race, &f, mask);
+  push_video (&f, 0);
+  fail_unless_equals_int (gst_harness_push (f.mask, gst_buffer_ref (mask)),
+      GST_FLOW_OK);
+  g_mutex_lock (&race.lock);
+  wait_for (&race, PEEKED, 10000);
+  fail_unless_equals_int (race.stage, PEEKED);
+  g_mutex_unlock (&race.lock);
+  remove_mask (&f);
+  advance (&race, RELEASED, RELEASED);
+
+  pull_and_forget (&f, 0);
+  // Ours, and that of the mask in hand.
+  ASSERT_MINI_OBJECT_REFCOUNT (mask, "mask", 2);
+  race_end (&race);
+  tear_down (&f);
+  gst_buffer_unref (mask);
+}
+
+GST_END_TEST;
+
 // Without a mask pad the video's own alpha is the mask: as good as the same
 // mask on its own.
 GST_START_TEST (test_own_alpha)
@@ -560,6 +692,7 @@ pairing_suite (void)
   tcase = tcase_create ("pads");
   suite_add_tcase (suite, tcase);
   tcase_add_loop_test (tcase, test_mask_pad_comes_and_goes, 0, 2);
+  tcase_add_loop_test (tcase, test_mask_pad_goes_while_popped, 0, 2);
   tcase_add_loop_test (tcase, test_own_alpha, 0, 2);
   tcase_add_loop_test (tcase, test_own_alpha_and_mask, 0, 2);
   tcase_add_loop_test (tcase, test_no_mask, 0, 2);
