@@ -1,6 +1,28 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Say how tests went, in TAP."""
 
+import importlib.util
+import sys
+
+
+def need(*modules, typelibs=()):
+    """Skip the whole program where a module of others, or a typelib, lacks.
+
+    Our own modules are none of them: where one cannot be imported, tests fail.
+    """
+    missing = [name for name in modules if not importlib.util.find_spec(name)]
+    if typelibs and not missing:
+        import gi
+
+        for name in typelibs:
+            try:
+                gi.require_version(name, "1.0")
+            except ValueError as error:
+                missing.append(str(error))
+    if missing:
+        print("1..0 # SKIP missing:", ", ".join(missing))
+        sys.exit(0)
+
 
 def run(tests):
     """Run the functions test_...; return the exit status.

@@ -17,15 +17,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(HERE))
 
-try:
-    import numpy
+import tap  # noqa: E402
 
-    import media
-    import tap
-except (ImportError, ValueError) as error:
-    print(f"1..0 # SKIP {error}")
-    sys.exit(0)
+tap.need("gi", "numpy", typelibs=("Gst", "GstApp", "GstVideo"))
 
+import numpy  # noqa: E402
+
+import media  # noqa: E402
 from media import COUNT, Gst  # noqa: E402
 
 EXAMPLES = os.path.abspath(os.path.join(HERE, "..", "..", "examples"))

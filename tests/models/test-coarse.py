@@ -5,20 +5,19 @@
 import os
 import sys
 
-try:
-    import cv2
-    import numpy
-except ImportError as error:
-    print(f"1..0 # SKIP {error}")
-    sys.exit(0)
-
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "models"))
 sys.path.insert(0, os.path.join(HERE, ".."))
 sys.dont_write_bytecode = True
 
-import coarse  # noqa: E402
 import tap  # noqa: E402
+
+tap.need("cv2", "numpy")
+
+import cv2  # noqa: E402
+import numpy  # noqa: E402
+
+import coarse  # noqa: E402
 
 SIDE = coarse.SIDE
 

@@ -12,14 +12,6 @@ import os
 import sys
 import tempfile
 
-try:
-    import cv2
-    import numpy
-    from PIL import Image
-except ImportError as error:
-    print(f"1..0 # SKIP {error}")
-    sys.exit(0)
-
 FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"
 if not os.path.exists(FONT):
     print(f"1..0 # SKIP {FONT} is missing (fonts-dejavu-core)")
@@ -30,11 +22,18 @@ sys.path.insert(0, os.path.join(HERE, "..", "..", "models"))
 sys.path.insert(0, os.path.join(HERE, ".."))
 sys.dont_write_bytecode = True
 
+import tap  # noqa: E402
+
+tap.need("PIL", "cv2", "numpy")
+
+import cv2  # noqa: E402
+import numpy  # noqa: E402
+from PIL import Image  # noqa: E402
+
 import coarse  # noqa: E402
 import compose  # noqa: E402
 import pictures  # noqa: E402
 import shapes  # noqa: E402
-import tap  # noqa: E402
 
 SIDE = compose.SIDE
 TABLE = "sources.tsv"

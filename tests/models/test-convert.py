@@ -21,22 +21,20 @@ import tempfile
 import warnings
 import zipfile
 
-try:
-    import PIL.Image  # noqa: F401
-    import numpy
-    import torch
-except ImportError as error:
-    print(f"1..0 # SKIP {error}")
-    sys.exit(0)
-
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODELS = os.path.join(HERE, "..", "..", "models")
 sys.path.insert(0, MODELS)
 sys.path.insert(0, os.path.join(HERE, ".."))
 
+import tap  # noqa: E402
+
+tap.need("PIL", "numpy", "torch")
+
+import numpy  # noqa: E402
+import torch  # noqa: E402
+
 import reference  # noqa: E402
 import safetensors_io  # noqa: E402
-import tap  # noqa: E402
 
 PROGRAM = os.path.abspath(os.path.join(MODELS, "convert"))
 sys.dont_write_bytecode = True

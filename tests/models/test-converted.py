@@ -16,19 +16,19 @@ import subprocess
 import sys
 import tempfile
 
-try:
-    import cv2
-    import gi  # noqa: F401
-    import numpy
-    import torch
-except ImportError as error:
-    print(f"1..0 # SKIP {error}")
-    sys.exit(0)
-
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODELS = os.path.join(HERE, "..", "..", "models")
 sys.path.insert(0, MODELS)
+sys.path.insert(0, os.path.join(HERE, ".."))
 sys.dont_write_bytecode = True
+
+import tap  # noqa: E402
+
+tap.need("cv2", "gi", "numpy", "torch", typelibs=("Gst", "GstApp"))
+
+import cv2  # noqa: E402
+import numpy  # noqa: E402
+import torch  # noqa: E402
 
 import element  # noqa: E402
 import reference  # noqa: E402

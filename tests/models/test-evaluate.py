@@ -20,17 +20,15 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, MODELS)
 sys.path.insert(0, os.path.join(HERE, ".."))
 
-try:
-    import cv2
-    import numpy
-
-    import element
-except (ImportError, ValueError) as error:
-    print(f"1..0 # SKIP {error}")
-    sys.exit(0)
-
-import metrics  # noqa: E402
 import tap  # noqa: E402
+
+tap.need("cv2", "gi", "numpy", typelibs=("Gst", "GstApp"))
+
+import cv2  # noqa: E402
+import numpy  # noqa: E402
+
+import element  # noqa: E402
+import metrics  # noqa: E402
 import validation  # noqa: E402
 
 LOADER = importlib.machinery.SourceFileLoader("evaluate", PROGRAM)

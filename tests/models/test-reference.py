@@ -7,20 +7,17 @@ import os
 import sys
 import tempfile
 
-try:
-    import PIL.Image  # noqa: F401
-    import numpy  # noqa: F401
-    import torch
-except ImportError as error:
-    print(f"1..0 # SKIP {error}")
-    sys.exit(0)
-
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "models"))
 sys.path.insert(0, os.path.join(HERE, ".."))
 
-import reference  # noqa: E402
 import tap  # noqa: E402
+
+tap.need("PIL", "numpy", "torch")
+
+import torch  # noqa: E402
+
+import reference  # noqa: E402
 
 ODD_WIDTHS = ("stem=5,planes=3/4/6/7,blocks=1/2/1/2,psp=9,up=8/6/5,"
               "heads=3/4/2")
