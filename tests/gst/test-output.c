@@ -83,6 +83,14 @@ get_video_formats (guint * n)
   return all;
 }
 
+// Of these GStreamer (1.26) leaves the columns beyond the last whole tile, of
+// 16, as they were in its own memory.
+static gboolean
+unpacks_whole_tiles (GstVideoFormat format)
+{
+  return g_str_has_prefix (gst_video_format_to_string (format), "MT2110");
+}
+
 GST_START_TEST (all_pairs)
 {
   static const guint sizes[][2] = { {33, 17}, {1, 2}, {66, 5} };
@@ -94,11 +102,13 @@ GST_START_TEST (all_pairs)
   for (guint v = 0; v < n_video; v++) {
     for (guint f = 0; f < G_N_ELEMENTS (formats); f++) {
       const guint *size = sizes[(v + f) % G_N_ELEMENTS (sizes)];
-      GstVideoInfo video_info = make_info (video_formats[v], size[0], size[1]);
-      GstVideoInfo info = make_info (formats[f], size[0], size[1]);
+      guint width = unpacks_whole_tiles (video_formats[v]) ?
+          GST_ROUND_UP_16 (size[0]) : size[0];
+      GstVideoInfo video_info = make_info (video_formats[v], width, size[1]);
+      GstVideoInfo info = make_info (formats[f], width, size[1]);
 
       set_subject ("%s to %s, %ux%u", GST_VIDEO_INFO_NAME (&video_info),
-          GST_VIDEO_INFO_NAME (&info), size[0], size[1]);
+          GST_VIDEO_INFO_NAME (&info), width, size[1]);
       check_pair (&video_info, &info, r);
     }
   }
@@ -532,17 +542,26 @@ get_format (const GstCaps * caps, guint i)
   return gst_structure_get_string (gst_caps_get_structure (caps, i), "format");
 }
 
+// Formats of newer versions that hold 4:2:2 better than 4:4:4 does.
+#if GST_CHECK_VERSION (1, 24, 0)
+#define DEEPER_422 "A422_12LE", "A422_16LE",
+#else
+#define DEEPER_422
+#endif
+
 GST_START_TEST (caps_order)
 {
   static const struct
   {
     const char *video;
-    const char *formats[6];     // the first ones
+    const char *formats[8];     // the first ones
   } cases[] = {
     {"I420", {"GRAY8", "GRAY16_LE", "A420", "AV12", "A420_10LE"}},
     {"NV12", {"GRAY8", "GRAY16_LE", "A420", "AV12", "A420_10LE"}},
-    {"I422_10LE", {"GRAY8", "GRAY16_LE", "A422_10LE", "A444_10LE", "AYUV64"}},
-    {"v210", {"GRAY8", "GRAY16_LE", "A422_10LE", "A444_10LE", "AYUV64"}},
+    {"I422_10LE", {"GRAY8", "GRAY16_LE", "A422_10LE", DEEPER_422 "A444_10LE",
+            "AYUV64"}},
+    {"v210", {"GRAY8", "GRAY16_LE", "A422_10LE", DEEPER_422 "A444_10LE",
+            "AYUV64"}},
     {"BGRx", {"GRAY8", "GRAY16_LE", "RGBA", "BGRA", "ARGB", "ABGR"}},
     {"GBR_10LE", {"GRAY8", "GRAY16_LE", "GBRA_10LE", "GBRA_12LE", "ARGB64"}},
     {"P010_10LE", {"GRAY8", "GRAY16_LE", "A420_10LE"}},
@@ -557,7 +576,7 @@ GST_START_TEST (caps_order)
 
     fail_unless_equals_int (gst_caps_get_size (caps), G_N_ELEMENTS (formats));
     fail_unless (gst_caps_is_subset (caps, template));
-    for (guint f = 0; f < 6 && cases[i].formats[f]; f++)
+    for (guint f = 0; f < 8 && cases[i].formats[f]; f++)
       fail_unless_equals_string (get_format (caps, f), cases[i].formats[f]);
   }
 }
