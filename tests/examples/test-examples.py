@@ -118,10 +118,12 @@ def test_vp9_by_ffmpeg():
     succeed("refine-video", "video.mkv", "masks.mkv", "out.mkv")
     subprocess.run("ffmpeg -v error -i out.mkv -c:v libvpx-vp9 "
                    "-pix_fmt yuva420p out.webm".split(), check=True)
-    frames = media.play("filesrc location=out.webm ! matroskademux ! vp9parse "
-                        "! vp9alphadecodebin ! videoconvert "
-                        "! video/x-raw,format=A420 ! appsink name=out")
+    # GStreamer 1.26 loses the last frame, as all that alphacombine makes.
+    subprocess.run("ffmpeg -v error -c:v libvpx-vp9 -i out.webm "
+                   "-c:v ffv1 back.mkv".split(), check=True)
+    frames = media.decode("back.mkv")
     os.remove("out.webm")
+    os.remove("back.mkv")
     assert len(frames) == COUNT, len(frames)
     overlaps = [overlap(a, i) for i, a in enumerate(alphas(frames))]
     assert min(overlaps) > 0.8, overlaps
