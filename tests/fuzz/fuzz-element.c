@@ -321,7 +321,7 @@ watch_bus (GstBus * bus, GstMessage * message, gpointer user_data)
 
 // What GStreamer's core says of these neighbours is not the element's fault;
 // nor that the base class ends a stream that failed before it had a segment
-// with an event that has no number yet. Since 1.24 a stream that ends before it
+// with an event that has no number yet. In 1.26 a stream that ends before it
 // has caps gets a segment all the same, which the core still knows when the
 // stream starts anew: order is looked after where segments are watched.
 static void
@@ -418,6 +418,8 @@ catch_up (Stream * stream)
   if (stream->eos) {
     g_autofree char *id = g_strdup_printf ("after-eos-%p", stream);
 
+    // In GStreamer 1.26 a new stream lets one that failed try again.
+    g_atomic_int_inc (&run->errors_allowed);
     queue (stream, gst_event_new_stream_start (id));
     stream->eos = FALSE;
   }
