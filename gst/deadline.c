@@ -2,7 +2,9 @@
 #include "deadline.h"
 
 #define PATIENCE_MIN (1 * GST_SECOND)
-#define PATIENCE_MAX (64 * GST_SECOND)
+#define PATIENCE_MAX (8 * GST_SECOND)
+// Of the time that frames had lately, what is forgotten with each frame.
+#define FORGOTTEN(most) ((most) / 64)
 
 GstClockTimeDiff
 gst_cascade_psp_due_get_left (const GstCascadePspDue * due)
@@ -30,21 +32,37 @@ gst_cascade_psp_due_get_budget (const GstCascadePspDue * due,
   return CLAMP (budget, 0, MAX (left, 0));
 }
 
+GstClockTimeDiff
+gst_cascade_psp_due_get_limit (const GstCascadePspDue * due,
+    GstClockTimeDiff left)
+{
+  if (left > 0)
+    return left;
+  return gst_cascade_psp_due_get_budget (due, GST_CASCADE_PSP_FOR_EVER - 1);
+}
+
 void
 gst_cascade_psp_pace_init (GstCascadePspPace * pace)
 {
   pace->since = GST_CLOCK_TIME_NONE;
   pace->patience = PATIENCE_MIN;
   pace->attempt = FALSE;
+  pace->most = 0;
 }
 
 gboolean
 gst_cascade_psp_pace_allows (GstCascadePspPace * pace, GstClockTime start,
-    GstClockTimeDiff left, GstClockTime cost)
+    GstClockTimeDiff left, GstClockTime cost, gboolean divisible)
 {
   GstClockTime patience = pace->patience;
 
+  pace->most = MAX (left, pace->most - FORGOTTEN (pace->most));
   pace->attempt = left <= 0 || (GstClockTime) left < cost;
+  if (divisible && left > 0) {
+    if (pace->attempt && cost <= (GstClockTime) pace->most)
+      return FALSE;
+    pace->attempt = FALSE;
+  }
   if (pace->attempt) {
     // What is late already cannot come in time.
     if (left <= 0)

@@ -34,23 +34,38 @@ GstClockTimeDiff gst_cascade_psp_due_get_left (const GstCascadePspDue * due);
 GstClockTimeDiff gst_cascade_psp_due_get_budget (const GstCascadePspDue * due,
     GstClockTimeDiff left);
 
-// Lets a frame be refined once in a while although there seems to be no time:
-// nothing must freeze for ever, and after a bad moment somebody must find out
-// that refinements are fast again. After an attempt that came in time the next
-// frame may try too; after one that did not, the next one waits twice as long.
+// When a refinement that can be divided stops: when LEFT is over, and after the
+// time of one frame if the frame is late already.
+GstClockTimeDiff gst_cascade_psp_due_get_limit (const GstCascadePspDue * due,
+    GstClockTimeDiff left);
+
+// Whether a frame's refinement begins, where there may not be time for it.
+//
+// One that can be divided goes on in the time of later frames. It begins when
+// it fits into its own frame's time; and when it does not, but only if leaving
+// frames out does not help: if frames had no such time lately, however many
+// before them were left out.
+//
+// One that cannot be divided, or of a frame that is late already, is let
+// through once in a while: nothing must freeze for ever, and after a bad moment
+// somebody must find out that refinements are fast again. After such an attempt
+// that came in time the next frame may try too; after one that did not, the
+// next one waits twice as long.
 typedef struct
 {
   GstClockTime since;           // running time of the last refinement; NONE
   GstClockTime patience;
   gboolean attempt;             // the last refinement was one
+  GstClockTimeDiff most;        // time that frames had lately
 } GstCascadePspPace;
 
 void gst_cascade_psp_pace_init (GstCascadePspPace * pace);
 
 // Whether to refine the frame that starts at START, with LEFT for it, if that
-// takes COST (0: not known).
+// takes COST (0: not known) and is DIVISIBLE or not.
 gboolean gst_cascade_psp_pace_allows (GstCascadePspPace * pace,
-    GstClockTime start, GstClockTimeDiff left, GstClockTime cost);
+    GstClockTime start, GstClockTimeDiff left, GstClockTime cost,
+    gboolean divisible);
 
 // The refinement that was allowed last is done, in time or not.
 void gst_cascade_psp_pace_learn (GstCascadePspPace * pace, gboolean in_time);

@@ -185,6 +185,9 @@ struct _GstCascadePspRefine
   // Of the alpha in `output`:
   gboolean refined;             // it may be repeated
   GstClockTime alpha_start;     // its frame's running time
+  gboolean unfinished;          // the refiner has a frame to go on with:
+  GstClockTime unfinished_start;        // its running time
+  GstClockTimeDiff unfinished_mask_age;
   GstCascadePspPace pace;
   GstClockTime cost;            // of a refinement; 0: not known
   GstClockTime reserve;         // what all else takes
@@ -244,7 +247,7 @@ static void
 forget_output (GstCascadePspRefine * self)
 {
   gst_cascade_psp_output_clear (&self->output);
-  self->refined = FALSE;
+  self->refined = self->unfinished = FALSE;
 }
 
 // CPSP_MODEL is for builds that are not installed.
@@ -358,7 +361,7 @@ forget_flushed (GstCascadePspRefine * self)
     return;
   gst_cascade_psp_mask_track_clear (&self->masks);
   gst_cascade_psp_pace_init (&self->pace);
-  self->refined = FALSE;
+  self->refined = self->unfinished = FALSE;
 }
 
 /* A new model while playing */
@@ -414,6 +417,7 @@ adopt_model (GstCascadePspRefine * self)
     return;
   cpsp_refiner_free (self->refiner);
   self->refiner = refiner;
+  self->unfinished = FALSE;
   self->cost = 0;
   describe_refiner (self, location);
 }
@@ -922,6 +926,9 @@ typedef struct
   GstCascadePspDue due;
   GstClockTimeDiff left;        // for the refinement
   double budget_ms;             // of that; 0: as long as it takes
+  double limit_ms;              // with a budget: it stops then
+  gboolean resume;              // with the one that is unfinished
+  gint64 engine_us;             // that the engine took of the frame's time
   GstCascadePspFrameReport report;
 } Job;
 
@@ -998,7 +1005,7 @@ static void
 choose_fate (GstCascadePspRefine * self, Job * job)
 {
   GstClockTime cost = get_cost (self, job);
-  GstClockTimeDiff budget;
+  gboolean divisible;
 
   if (job->report.missing) {
     GST_DEBUG_OBJECT (self, "no mask for the frame at %" GST_TIME_FORMAT,
@@ -1025,21 +1032,49 @@ choose_fate (GstCascadePspRefine * self, Job * job)
   }
 
   job->left = gst_cascade_psp_due_get_left (&job->due);
-  budget = gst_cascade_psp_due_get_budget (&job->due, job->left);
-  if (gst_cascade_psp_pace_allows (&self->pace, job->span.start, job->left,
-          cost)) {
-    if (budget != GST_CASCADE_PSP_FOR_EVER
-        && job->policy.overload == GST_CASCADE_PSP_REFINE_OVERLOAD_DEGRADE)
-      job->budget_ms = MAX (budget, 1) / (double) GST_MSECOND;
+  divisible = job->left != GST_CASCADE_PSP_FOR_EVER
+      && job->policy.overload == GST_CASCADE_PSP_REFINE_OVERLOAD_DEGRADE;
+  if (divisible) {
+    job->budget_ms = MAX (gst_cascade_psp_due_get_budget (&job->due,
+            job->left), 1) / (double) GST_MSECOND;
+    job->limit_ms = MAX (gst_cascade_psp_due_get_limit (&job->due,
+            job->left), 1) / (double) GST_MSECOND;
+  }
+  // What would be too old to show is given up.
+  self->unfinished = self->unfinished && divisible
+      && job->span.start - self->unfinished_start <= job->policy.max_mask_age;
+  job->resume = self->unfinished && job->left > 0;
+  if (!job->resume && gst_cascade_psp_pace_allows (&self->pace,
+          job->span.start, job->left, cost, divisible)) {
     job->report.fate = GST_CASCADE_PSP_REFINED;
     return;
   }
   GST_DEBUG_OBJECT (self, "no time for the frame at %" GST_TIME_FORMAT ": %"
-      GST_STIME_FORMAT " left of %" GST_TIME_FORMAT,
+      GST_STIME_FORMAT " left of %" GST_TIME_FORMAT "%s",
       GST_TIME_ARGS (job->span.start), GST_STIME_ARGS (job->left),
-      GST_TIME_ARGS (cost));
+      GST_TIME_ARGS (cost), job->resume ? ", an earlier one goes on" : "");
   job->report.overloaded = TRUE;
   job->report.fate = choose_without_refining (self, job);
+}
+
+// Notes what the refinement of a frame that starts at START came to.
+static void
+note_refinement (GstCascadePspRefine * self, const Job * job,
+    GstClockTime start)
+{
+  const CpspStats *stats = &job->report.stats;
+
+  GST_LOG_OBJECT (self, "%u of %u crops, Global step at %u, %.1f of %.1f ms%s",
+      stats->crops_run, stats->crops_planned, stats->global_size,
+      stats->total_ms, job->budget_ms, stats->unfinished ? ", unfinished" : "");
+  self->unfinished = stats->unfinished;
+  if (stats->unfinished) {
+    self->unfinished_start = start;
+    self->unfinished_mask_age = job->report.mask_age;
+  } else {
+    self->refined = TRUE;
+    self->alpha_start = start;
+  }
 }
 
 static gboolean
@@ -1050,7 +1085,11 @@ gst_cascade_psp_refine_run (GstCascadePspRefine * self, Job * job,
   CpspStats *stats = &job->report.stats;
   g_autoptr (GError) error = NULL;
   CpspRect regions[GST_CASCADE_PSP_MAX_REGIONS];
-  CpspFrame frame = {.image = image,.mask = mask,.budget_ms = job->budget_ms };
+  CpspFrame frame = {
+    .image = image,.mask = mask,.budget_ms = job->budget_ms,
+    .limit_ms = job->limit_ms
+  };
+  gint64 began_us = g_get_monotonic_time ();
   GstClockTime cost;
 
   frame.n_regions = gst_cascade_psp_find_regions (job->video, regions);
@@ -1060,17 +1099,40 @@ gst_cascade_psp_refine_run (GstCascadePspRefine * self, Job * job,
     POST_ENGINE_MESSAGE (self, GST_MESSAGE_ERROR, error, "refining a frame");
     return FALSE;
   }
-  GST_LOG_OBJECT (self, "%u of %u crops, Global step at %u, %.1f of %.1f ms",
-      stats->crops_run, stats->crops_planned, stats->global_size,
-      stats->total_ms, job->budget_ms);
+  job->engine_us = g_get_monotonic_time () - began_us;
+  note_refinement (self, job, job->span.start);
+  if (stats->unfinished) {
+    job->report.overloaded = TRUE;
+    job->report.fate = choose_without_refining (self, job);
+    return TRUE;
+  }
   cost = (GstClockTime) (stats->total_ms * GST_MSECOND);
   self->cost = self->cost > 0 ? (self->cost + cost) / 2 : cost;
   gst_cascade_psp_pace_learn (&self->pace,
       GST_CLOCK_DIFF (cost, job->left) >= 0);
-  self->alpha_start = job->span.start;
   job->report.quality = gst_cascade_psp_get_quality (settings,
       MAX (image->width, image->height), stats);
   job->report.overloaded = job->report.quality < 1;
+  return TRUE;
+}
+
+// Uses a frame's time for an earlier one's refinement, which becomes its alpha
+// if it comes to its end.
+static gboolean
+gst_cascade_psp_refine_resume (GstCascadePspRefine * self, Job * job)
+{
+  gint64 began_us = g_get_monotonic_time ();
+  g_autoptr (GError) error = NULL;
+
+  if (!cpsp_refiner_resume (self->refiner, job->limit_ms, &self->output.alpha,
+          &job->report.stats, &error)) {
+    POST_ENGINE_MESSAGE (self, GST_MESSAGE_ERROR, error, "refining a frame");
+    return FALSE;
+  }
+  job->engine_us = g_get_monotonic_time () - began_us;
+  job->report.mask_age = self->unfinished_mask_age;
+  note_refinement (self, job, self->unfinished_start);
+  job->report.fate = choose_without_refining (self, job);
   return TRUE;
 }
 
@@ -1085,11 +1147,15 @@ static gboolean
 draw_alpha (GstCascadePspRefine * self, Job * job, const CpspImageView * image,
     const CpspMaskView * mask)
 {
-  self->refined = job->report.fate == GST_CASCADE_PSP_REFINED;
-  if (self->refined)
-    return gst_cascade_psp_refine_run (self, job, image, mask);
-  gst_cascade_psp_mask_view_draw (mask, job->policy.settings.mask_threshold,
-      &self->output.alpha);
+  if (job->report.fate == GST_CASCADE_PSP_REFINED
+      && !gst_cascade_psp_refine_run (self, job, image, mask))
+    return FALSE;
+  if (job->report.fate == GST_CASCADE_PSP_COARSE
+      || job->report.fate == GST_CASCADE_PSP_PASSED) {
+    self->refined = FALSE;
+    gst_cascade_psp_mask_view_draw (mask, job->policy.settings.mask_threshold,
+        &self->output.alpha);
+  }
   return TRUE;
 }
 
@@ -1104,6 +1170,8 @@ gst_cascade_psp_refine_make_alpha (GstCascadePspRefine * self, Job * job)
   CpspMaskView mask;
   gboolean ok;
 
+  if (job->resume && !gst_cascade_psp_refine_resume (self, job))
+    return FALSE;
   if (job->report.fate == GST_CASCADE_PSP_REPEATED)
     return TRUE;
   if (passed && !GST_VIDEO_INFO_HAS_ALPHA (&self->video_info)) {
@@ -1228,8 +1296,8 @@ gst_cascade_psp_refine_make_output (GstCascadePspRefine * self, Job * job,
   if (!gst_cascade_psp_refine_write_output (self, job, *output))
     return GST_FLOW_ERROR;
 
-  rest = (g_get_monotonic_time () - began_us - waited_us) * GST_USECOND
-      - (GstClockTimeDiff) (job->report.stats.total_ms * GST_MSECOND);
+  rest = (g_get_monotonic_time () - began_us - waited_us - job->engine_us)
+      * GST_USECOND;
   self->reserve = (self->reserve + MAX (rest, 0)) / 2;
   return GST_FLOW_OK;
 }
@@ -1512,6 +1580,8 @@ install_properties (GObjectClass * object_class)
    *   `refined`, `repeated` (the alpha of an earlier one), `coarse` (the mask
    *   as it is), `passed` (opaque or with an alpha of its own), `dropped` (a
    *   GAP event in its place)
+   * - `resumed` (#guint64): how many of the repeated ones brought a new alpha:
+   *   that of an earlier frame, whose time had not sufficed
    * - `degraded` (#guint64): how many of the refined ones lack something
    * - `late` (#guint64): frames that left later than the latency declared
    * - `missing-masks` (#guint64): frames that had no mask of their own

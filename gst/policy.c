@@ -410,8 +410,10 @@ gst_cascade_psp_policy_install (GObjectClass * object_class)
    * pipeline because of #GstCascadePspRefine:processing-deadline, in any one
    * because of #GstCascadePspRefine:qos. Each such frame posts a QoS message.
    * An alpha is repeated for at most #GstCascadePspRefine:max-mask-age, and
-   * only over frames of its size; then the coarse mask leaves as it is. Once in
-   * a while a frame is refined although there is no time.
+   * only over frames of its size; then the coarse mask leaves as it is. With
+   * `degrade` a refinement that a frame has no time for goes on in the time of
+   * those that follow; with the others a frame is refined once in a while
+   * although there is no time.
    *
    * Since: 0.1
    */

@@ -42,14 +42,18 @@ void
 gst_cascade_psp_report_add (GstCascadePspReport * report,
     const GstCascadePspFrameReport * frame)
 {
+  gboolean resumed = frame->fate == GST_CASCADE_PSP_REPEATED
+      && frame->stats.total_ms > 0 && !frame->stats.unfinished;
+
   report->frames++;
   report->fates[frame->fate]++;
+  report->resumed += resumed;
   report->degraded += frame->fate == GST_CASCADE_PSP_REFINED
       && frame->overloaded;
   report->late += frame->jitter > 0;
   report->missing_masks += frame->missing;
   report->last = *frame;
-  if (frame->fate == GST_CASCADE_PSP_REFINED)
+  if (frame->fate == GST_CASCADE_PSP_REFINED || resumed)
     report->last_refined = *frame;
   if (frame->quality > 0 && GST_CLOCK_TIME_IS_VALID (frame->duration)
       && frame->duration > 0) {
@@ -84,6 +88,7 @@ gst_cascade_psp_report_to_structure (const GstCascadePspReport * report)
   GstStructure *structure =
       gst_structure_new ("application/x-cascadepsprefine-stats",
       "frames", G_TYPE_UINT64, report->frames,
+      "resumed", G_TYPE_UINT64, report->resumed,
       "degraded", G_TYPE_UINT64, report->degraded,
       "late", G_TYPE_UINT64, report->late,
       "missing-masks", G_TYPE_UINT64, report->missing_masks,

@@ -40,6 +40,7 @@ typedef struct
 {
   guint64 frames;
   guint64 fates[GST_CASCADE_PSP_DROPPED + 1];
+  guint64 resumed;              // of those repeated: with an alpha just made
   guint64 degraded;
   guint64 late;
   guint64 missing_masks;

@@ -102,8 +102,8 @@ run_ms (const CpspBudget * budget, double macs)
   return rate_get (&budget->network, 0) * (macs + budget->run_macs);
 }
 
-static double
-finish_ms (const CpspBudget * budget, const CpspWork * work)
+double
+cpsp_budget_get_finish_ms (const CpspBudget * budget, const CpspWork * work)
 {
   return rate_get (&budget->finish, UNKNOWN_MS_PER_PIXEL) * work->pixels;
 }
@@ -112,7 +112,7 @@ finish_ms (const CpspBudget * budget, const CpspWork * work)
 static double
 frame_ms (const CpspBudget * budget, const CpspWork * work)
 {
-  return finish_ms (budget, work) +
+  return cpsp_budget_get_finish_ms (budget, work) +
       rate_get (&budget->input, UNKNOWN_MS_PER_PIXEL) * work->pixels;
 }
 
@@ -181,8 +181,8 @@ gboolean
 cpsp_budget_has_room (const CpspBudget * budget, const CpspWork * work,
     double macs, double last_ms, double left_ms)
 {
-  return MAX (run_ms (budget, macs), last_ms) + finish_ms (budget, work) <=
-      left_ms;
+  return MAX (run_ms (budget, macs), last_ms) +
+      cpsp_budget_get_finish_ms (budget, work) <= left_ms;
 }
 
 double

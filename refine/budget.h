@@ -81,6 +81,10 @@ CpspChoice cpsp_budget_choose (CpspBudget * budget, const CpspWork * work,
 gboolean cpsp_budget_has_room (const CpspBudget * budget,
     const CpspWork * work, double macs, double last_ms, double left_ms);
 
+// What the finish takes.
+double cpsp_budget_get_finish_ms (const CpspBudget * budget,
+    const CpspWork * work);
+
 // What the cheapest choice takes; 0: not known yet.
 double cpsp_budget_get_cheapest_ms (const CpspBudget * budget,
     const CpspWork * work);

@@ -13,6 +13,8 @@
 // would know too little of the object [3.2.2].
 #define LOCAL_RATIO_MAX 4.5
 #define MAX_LOCALS 7
+// A Global step with a limit looks at the clock so many times.
+#define SLICES 32
 
 // Sizes of the Global step, shares of the full one: what frames with a budget
 // may choose from.
@@ -37,6 +39,15 @@ typedef struct
   guint n_last;
 } Level;
 
+// A frame's Global step that has not run to its end.
+typedef struct
+{
+  const Level *level;           // NULL: there is none
+  guint n_ops;                  // operations that have run
+  double network_ms;
+  CpspStats stats;              // so far
+} Unfinished;
+
 struct _CpspRefiner
 {
   const CpspBackend *backend;
@@ -54,6 +65,7 @@ struct _CpspRefiner
   guint n_locals;
   guint crops_grid;             // of the published grid; 0: no Local step
   gboolean budgeted;            // all sizes are prepared and calibrated
+  Unfinished unfinished;
 
   CpspBudget budget;
   CpspWork work;                // of a frame of the prepared size
@@ -189,6 +201,7 @@ unprepare (CpspRefiner * refiner)
   for (guint i = 0; i < refiner->n_locals; i++)
     clear_level (refiner, &refiner->locals[i]);
   refiner->n_globals = refiner->n_locals = 0;
+  refiner->unfinished.level = NULL;
   refiner->budgeted = FALSE;
   refiner->width = 0;
   refiner->n_crops = 0;
@@ -749,20 +762,70 @@ count_runs (Job * job, const Level * level, guint n, gint64 begun)
 }
 
 static gboolean
-global_step (CpspRefiner * refiner, const Level * level, Job * job,
+load_global (CpspRefiner * refiner, const Level * level, const Job * job,
     GError ** error)
 {
   const CpspBackend *backend = refiner->backend;
-  gint64 begun;
 
-  if (!backend->load_image (level->plan, 0, &level->crop, error) ||
-      !backend->load_coarse (level->plan, 0, &level->crop,
-          refiner->settings.mask_threshold, error) ||
-      !backend->synchronise (refiner->device, error))
-    return FALSE;
-  begun = g_get_monotonic_time ();
-  if (!backend->plan_run (level->plan, 0, level->program->n_ops, error) ||
-      !backend->store (level->plan, 0, CPSP_OUTPUT_P1, level->p1, error) ||
+  return backend->set_frame (refiner->device, job->frame->image,
+      job->frame->mask, error) &&
+      backend->load_image (level->plan, 0, &level->crop, error) &&
+      backend->load_coarse (level->plan, 0, &level->crop,
+      refiner->settings.mask_threshold, error) &&
+      backend->synchronise (refiner->device, error);
+}
+
+// How many of LEVEL's operations from FIRST on make a slice. What streams and
+// its reader stay together.
+static guint
+count_slice (const Level * level, guint first)
+{
+  const CpspProgram *program = level->program;
+  double macs = 0;
+  guint end = first;
+
+  while (end < program->n_ops && (macs < level->macs / SLICES ||
+          program->tensors[program->ops[end - 1].dst].transient))
+    macs += cpsp_program_op_macs (program, end++);
+  return end - first;
+}
+
+static gboolean
+is_time_over (const CpspRefiner * refiner, const Job * job)
+{
+  double limit_ms = job->frame->limit_ms;
+
+  return limit_ms > 0 && ms_since (job->begun) +
+      cpsp_budget_get_finish_ms (&refiner->budget, &refiner->work) > limit_ms;
+}
+
+// Runs what is left of the Global step, or what the limit leaves time for.
+static gboolean
+run_global (CpspRefiner * refiner, Job * job, GError ** error)
+{
+  const CpspBackend *backend = refiner->backend;
+  Unfinished *rest = &refiner->unfinished;
+  const Level *level = rest->level;
+  guint n_ops = level->program->n_ops;
+  gint64 begun = g_get_monotonic_time ();
+
+  while (rest->n_ops < n_ops && !is_time_over (refiner, job)) {
+    guint n = job->frame->limit_ms > 0 ? count_slice (level, rest->n_ops)
+        : n_ops - rest->n_ops;
+
+    if (!backend->plan_run (level->plan, rest->n_ops, n, error) ||
+        (job->frame->limit_ms > 0 &&
+            !backend->synchronise (refiner->device, error)))
+      return FALSE;
+    rest->n_ops += n;
+  }
+  job->stats->unfinished = rest->n_ops < n_ops;
+  if (job->stats->unfinished) {
+    job->network_ms += ms_since (begun);
+    return TRUE;
+  }
+  rest->level = NULL;
+  if (!backend->store (level->plan, 0, CPSP_OUTPUT_P1, level->p1, error) ||
       !backend->store (level->plan, 0, CPSP_OUTPUT_P4, level->p4, error) ||
       !backend->synchronise (refiner->device, error))
     return FALSE;
@@ -959,10 +1022,13 @@ refine_steps (CpspRefiner * refiner, Job * job, const CpspAlphaView * alpha,
   global = &refiner->globals[job->choice.global];
   local = refiner->n_locals > 0 && job->choice.n_runs > 0;
 
-  if (!refiner->backend->set_frame (refiner->device, frame->image,
-          frame->mask, error) || !global_step (refiner, global, job, error))
+  refiner->unfinished = (Unfinished) {.level = global };
+  if (!load_global (refiner, global, job, error) ||
+      !run_global (refiner, job, error))
     return FALSE;
   stats->global_ms = ms_since (job->begun);
+  if (stats->unfinished)
+    return TRUE;
   at = g_get_monotonic_time ();
   for (guint i = 0; local && i < refiner->n_locals; i++)
     if (!local_step (refiner, &refiner->locals[i], get_coarser (refiner, i),
@@ -988,13 +1054,21 @@ component_is_valid (const CpspComponent * component)
 }
 
 static gboolean
+alpha_is_aligned (const CpspAlphaView * alpha)
+{
+  guint sample = alpha->format == CPSP_ALPHA_U8 ? 1 :
+      alpha->format == CPSP_ALPHA_U16 ? 2 : 4;
+
+  return alpha->data && (guintptr) alpha->data % sample == 0 &&
+      alpha->stride_bytes % (gssize) sample == 0;
+}
+
+static gboolean
 check_frame (const CpspFrame * frame, const CpspAlphaView * alpha,
     GError ** error)
 {
   const CpspImageView *image = frame->image;
   const CpspMaskView *mask = frame->mask;
-  guint sample = alpha->format == CPSP_ALPHA_U8 ? 1 :
-      alpha->format == CPSP_ALPHA_U16 ? 2 : 4;
   const char *what = NULL;
 
   if (image->n_components != 1 && image->n_components != 3)
@@ -1006,11 +1080,12 @@ check_frame (const CpspFrame * frame, const CpspAlphaView * alpha,
       what = "a component of the frame is malformed";
   if (!what && (!component_is_valid (&mask->component) || !(mask->scale > 0)))
     what = "the mask is malformed";
-  if (!what && (!alpha->data || (guintptr) alpha->data % sample ||
-          alpha->stride_bytes % (gssize) sample))
+  if (!what && !alpha_is_aligned (alpha))
     what = "the alpha's memory is not aligned";
-  if (!what && !(frame->budget_ms >= 0))
-    what = "a budget is less than nothing";
+  if (!what && !(frame->budget_ms >= 0 && frame->limit_ms >= 0))
+    what = "a budget or a limit is less than nothing";
+  if (!what && frame->limit_ms > 0 && frame->budget_ms == 0)
+    what = "a limit needs a budget";
   if (what) {
     g_set_error_literal (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT, what);
     return FALSE;
@@ -1028,10 +1103,17 @@ check_frame (const CpspFrame * frame, const CpspAlphaView * alpha,
   return TRUE;
 }
 
+// JOB has come to its end, or as far as it could.
 static void
-learn (CpspRefiner * refiner, const Job * job)
+conclude (CpspRefiner * refiner, const Job * job)
 {
   const CpspStats *stats = job->stats;
+
+  if (stats->unfinished) {
+    refiner->unfinished.network_ms = job->network_ms;
+    refiner->unfinished.stats = *stats;
+    return;
+  }
 
   cpsp_budget_learn_network (&refiner->budget, job->macs, job->n_runs,
       job->network_ms);
@@ -1059,6 +1141,7 @@ cpsp_refiner_refine (CpspRefiner * refiner, const CpspSettings * settings,
           frame->budget_ms > 0, error))
     return FALSE;
   refiner->n_crops = 0;
+  refiner->unfinished.level = NULL;
   job.begun = g_get_monotonic_time ();
   job.stats->crops_grid = refiner->crops_grid;
   bounds = mask_bounds (mask, settings->mask_threshold, &uniform);
@@ -1070,12 +1153,52 @@ cpsp_refiner_refine (CpspRefiner * refiner, const CpspSettings * settings,
     if (!refine_steps (refiner, &job, alpha, error)) {
       // Nothing may still read the views when we return.
       refiner->backend->synchronise (refiner->device, NULL);
+      refiner->unfinished.level = NULL;
       return FALSE;
     }
   }
   job.stats->total_ms = ms_since (job.begun);
   if (!uniform)
-    learn (refiner, &job);
+    conclude (refiner, &job);
+  return TRUE;
+}
+
+gboolean
+cpsp_refiner_resume (CpspRefiner * refiner, double limit_ms,
+    const CpspAlphaView * alpha, CpspStats * stats, GError ** error)
+{
+  const Unfinished *rest = &refiner->unfinished;
+  const Level *level = rest->level;
+  const CpspFrame frame = {.limit_ms = limit_ms };
+  CpspStats ignored;
+  Job job = {
+    .frame = &frame,.stats = stats ? stats : &ignored,
+    .network_ms = rest->network_ms,.begun = g_get_monotonic_time ()
+  };
+  gint64 at;
+
+  if (!level || !(limit_ms > 0) || !alpha_is_aligned (alpha) ||
+      alpha->width != refiner->width || alpha->height != refiner->height) {
+    g_set_error_literal (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT, !level ?
+        "there is no unfinished frame" :
+        "to go on with a frame takes time, and alpha of its size");
+    return FALSE;
+  }
+  *job.stats = rest->stats;
+  if (!run_global (refiner, &job, error)) {
+    refiner->unfinished.level = NULL;
+    return FALSE;
+  }
+  job.stats->global_ms += ms_since (job.begun);
+  at = g_get_monotonic_time ();
+  if (!job.stats->unfinished) {
+    job.stats->local_skipped = refiner->n_locals > 0;
+    if (!finish (refiner, level, FALSE, alpha, error))
+      return FALSE;
+    job.stats->finish_ms = ms_since (at);
+  }
+  job.stats->total_ms += ms_since (job.begun);
+  conclude (refiner, &job);
   return TRUE;
 }
 

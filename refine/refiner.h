@@ -84,6 +84,9 @@ typedef struct
   // not fit is left out: Local crops, those that change least first, then
   // the Global step's size. If nothing fits, the cheapest runs all the same.
   double budget_ms;
+  // Milliseconds after which the call must return, with a budget only; 0: none.
+  // A Global step that would take longer is laid aside (CpspStats.unfinished).
+  double limit_ms;
 } CpspFrame;
 
 // What one frame took.
@@ -99,6 +102,8 @@ typedef struct
   // The budget had no room for a crop: none were planned.
   gboolean local_skipped;
   guint crops_grid;             // how many the published grid has
+  // The limit came first: there is no alpha yet. See cpsp_refiner_resume().
+  gboolean unfinished;
 } CpspStats;
 
 // A Local crop that was planned.
@@ -149,6 +154,14 @@ double cpsp_refiner_get_cheapest_ms (const CpspRefiner * refiner);
 // What a first frame of a size prepares is not counted in its budget.
 gboolean cpsp_refiner_refine (CpspRefiner * refiner,
     const CpspSettings * settings, const CpspFrame * frame,
+    const CpspAlphaView * alpha, CpspStats * stats, GError ** error);
+
+// Goes on with the frame that was left unfinished, for LIMIT_MS at most. It
+// ends with the Global step; of the frame's own views nothing is read. STATS
+// (nullable) is what the frame took in all, `unfinished` again or not. An
+// ARGUMENT error if there is nothing to go on with: cpsp_refiner_refine() and
+// a cpsp_refiner_prepare() for something else give it up.
+gboolean cpsp_refiner_resume (CpspRefiner * refiner, double limit_ms,
     const CpspAlphaView * alpha, CpspStats * stats, GError ** error);
 
 // The crops of the frame last refined, N of them, those of a coarser Local

@@ -57,6 +57,13 @@ GST_START_TEST (test_due)
   due = make_due (MS (1000));
   due.deadline = MS (10);
   check (&due, MS (50), MS (10));
+
+  // All that is left is the limit, and one frame's time if nothing is.
+  due = make_due (MS (1000));
+  fail_unless_equals_int64 (gst_cascade_psp_due_get_limit (&due, MS (80)),
+      MS (80));
+  fail_unless_equals_int64 (gst_cascade_psp_due_get_limit (&due, MS (-20)),
+      MS (35));
 }
 
 GST_END_TEST;
@@ -94,7 +101,8 @@ static gboolean
 try_frame (GstCascadePspPace * pace, guint ms, gint left_ms, guint cost_ms,
     gboolean in_time)
 {
-  if (!gst_cascade_psp_pace_allows (pace, MS (ms), MS (left_ms), MS (cost_ms)))
+  if (!gst_cascade_psp_pace_allows (pace, MS (ms), MS (left_ms), MS (cost_ms),
+          FALSE))
     return FALSE;
   gst_cascade_psp_pace_learn (pace, in_time);
   return TRUE;
@@ -113,32 +121,99 @@ GST_START_TEST (test_pace)
   fail_if (try_frame (&pace, 80, 30, 31, TRUE));
   fail_if (try_frame (&pace, 80, 0, 0, TRUE));
   fail_unless (gst_cascade_psp_pace_allows (&pace, MS (120), FOR_EVER,
-          MS (100000)));
+          MS (100000), FALSE));
 
-  // Never enough time: attempts after 1, 2, 4... up to 64 seconds.
+  // Never enough time: attempts after 1, 2, 4, 8, 8... seconds.
   gst_cascade_psp_pace_init (&pace);
-  for (guint ms = 0; ms < 300000; ms += 40) {
+  for (guint ms = 0; ms < 60000; ms += 40) {
     if (try_frame (&pace, ms, 30, 31, FALSE))
       allowed_ms[n++] = ms;
   }
   fail_unless_equals_int (n, 9);
   for (guint i = 1; i < n; i++)
     fail_unless_equals_int (allowed_ms[i] - allowed_ms[i - 1],
-        MIN (1000 << i, 64000));
+        MIN (1000 << i, 8000));
 
   // Enough once starts that anew.
-  fail_unless (try_frame (&pace, 300000, 31, 31, TRUE));
-  fail_if (try_frame (&pace, 300040, 30, 31, TRUE));
+  fail_unless (try_frame (&pace, 60000, 31, 31, TRUE));
+  fail_if (try_frame (&pace, 60040, 30, 31, TRUE));
   // The cost was wrong: one frame after the other,
-  fail_unless (try_frame (&pace, 301000, 30, 31, TRUE));
-  fail_unless (try_frame (&pace, 301040, 30, 31, TRUE));
+  fail_unless (try_frame (&pace, 61000, 30, 31, TRUE));
+  fail_unless (try_frame (&pace, 61040, 30, 31, TRUE));
   // but for one that is late already,
-  fail_if (try_frame (&pace, 301080, -1, 31, FALSE));
+  fail_if (try_frame (&pace, 61080, -1, 31, FALSE));
   // until one is not in time.
-  fail_unless (try_frame (&pace, 301120, 30, 31, FALSE));
-  fail_if (try_frame (&pace, 301160, 30, 31, FALSE));
-  fail_unless (try_frame (&pace, 302120, 30, 31, FALSE));
-  fail_if (try_frame (&pace, 303120, 30, 31, FALSE));
+  fail_unless (try_frame (&pace, 61120, 30, 31, FALSE));
+  fail_if (try_frame (&pace, 61160, 30, 31, FALSE));
+  fail_unless (try_frame (&pace, 62120, 30, 31, FALSE));
+  fail_if (try_frame (&pace, 63120, 30, 31, FALSE));
+}
+
+GST_END_TEST;
+
+// A refinement that can be divided takes COST_MS. Frames come every 40 ms and
+// must leave LEFT_MS later; one that is in the way of the next one takes that
+// much of it. Without RECOVERS what leaving frames out saves is lost.
+static guint
+count_begun (guint left_ms, guint cost_ms, gboolean recovers)
+{
+  GstCascadePspPace pace;
+  gint free_ms = 0;             // when the element is free again
+  gint rest_ms = 0;             // of what has begun
+  guint n = 0;
+
+  gst_cascade_psp_pace_init (&pace);
+  for (gint ms = 0; ms < 40000; ms += 40) {
+    gint now_ms = recovers ? MAX (ms, free_ms) : ms;
+    gint left = ms + (gint) left_ms - now_ms;
+
+    fail_unless (left >= 0);
+    if (rest_ms == 0 && gst_cascade_psp_pace_allows (&pace, MS (ms),
+            MS (left), MS (cost_ms), TRUE)) {
+      rest_ms = (gint) cost_ms;
+      n++;
+    }
+    free_ms = now_ms + MIN (rest_ms, left);
+    rest_ms -= MIN (rest_ms, left);
+  }
+  return n;
+}
+
+GST_START_TEST (test_divisible)
+{
+  GstCascadePspPace pace;
+
+  // In time: every frame.
+  fail_unless_equals_int (count_begun (35, 35, FALSE), 1000);
+  fail_unless_equals_int (count_begun (100, 39, TRUE), 1000);
+  // Longer than frames, shorter than what a frame has if those before it are
+  // left out: as many as there is time for, each within its own frame's time.
+  fail_unless_equals_int (count_begun (100, 80, TRUE), 500);
+  // Longer than any frame has: at once, for what it takes.
+  fail_unless_equals_int (count_begun (13, 26, FALSE), 500);
+  fail_unless_equals_int (count_begun (13, 130, FALSE), 100);
+  fail_unless_equals_int (count_begun (100, 400, TRUE), 101);
+
+  // A frame that is late already waits for its turn as others do.
+  gst_cascade_psp_pace_init (&pace);
+  fail_if (gst_cascade_psp_pace_allows (&pace, 0, MS (-1), MS (1), TRUE));
+  fail_if (gst_cascade_psp_pace_allows (&pace, MS (960), MS (-1), MS (1),
+          TRUE));
+  fail_unless (gst_cascade_psp_pace_allows (&pace, MS (1000), MS (-1), MS (1),
+          TRUE));
+
+  // Where frames have less time than they had, it begins before long.
+  gst_cascade_psp_pace_init (&pace);
+  fail_unless (gst_cascade_psp_pace_allows (&pace, 0, MS (100), MS (50),
+          TRUE));
+  for (guint i = 1; i < 100; i++) {
+    gboolean allowed = gst_cascade_psp_pace_allows (&pace, MS (40 * i),
+        MS (13), MS (50), TRUE);
+
+    fail_unless (allowed == (i >= 45), "frame %u", i);
+    if (allowed)
+      break;
+  }
 }
 
 GST_END_TEST;
@@ -153,6 +228,7 @@ deadline_suite (void)
   tcase_add_test (tcase, test_due);
   tcase_add_test (tcase, test_earliest);
   tcase_add_test (tcase, test_pace);
+  tcase_add_test (tcase, test_divisible);
   return suite;
 }
 

@@ -28,7 +28,8 @@ g_get_monotonic_time (void)
   return now;
 }
 
-// P1 and P4 are what the mask says.
+// P1 and P4 are what the mask says. Of the other operations only their time is
+// taken, so that the input is still there for the last one.
 static gboolean
 run_copy (CpspPlan * plan, guint first, guint n, GError ** error)
 {
@@ -38,15 +39,20 @@ run_copy (CpspPlan * plan, guint first, guint n, GError ** error)
   g_autofree float *p = g_new (float, pixels);
   double macs = 0;
 
+  for (guint i = first; i < first + n; i++)
+    macs += cpsp_program_op_macs (program, i);
+  // What streams has nowhere to stay between two calls.
+  if (first > 0)
+    g_assert_false (program->tensors[program->ops[first - 1].dst].transient);
+  if (runs_until_slow > 0 && --runs_until_slow == 0)
+    slowdown = 10;
+  now += (gint64) (us_per_mac * slowdown * macs);
+  if (first + n < program->n_ops)
+    return TRUE;
   if (!real.tensor_read (plan, program->input, input, error))
     return FALSE;
   for (gsize i = 0; i < pixels; i++)
     p[i] = (input[i * CPSP_INPUT_CHANNELS + CPSP_INPUT_SEG] + 1) / 2;
-  for (guint i = 0; i < program->n_ops; i++)
-    macs += cpsp_program_op_macs (program, i);
-  if (runs_until_slow > 0 && --runs_until_slow == 0)
-    slowdown = 10;
-  now += (gint64) (us_per_mac * slowdown * macs);
   return real.tensor_write (plan, program->p1, p, error) &&
       (program->p4 == CPSP_NO_TENSOR ||
       real.tensor_write (plan, program->p4, p, error));
@@ -208,6 +214,80 @@ test_slow_crop (void)
   frame_clear (&frame);
 }
 
+static CpspStats
+refine_within (CpspRefiner * refiner, const Frame * frame, double budget_ms,
+    double limit_ms)
+{
+  CpspStats stats;
+  GError *error = NULL;
+
+  cpsp_refiner_refine (refiner, &settings, &(CpspFrame) {
+      .image = &frame->image_view,.mask = &frame->mask_view,
+      .budget_ms = budget_ms,.limit_ms = limit_ms}, &frame->alpha_view, &stats,
+      &error);
+  g_assert_no_error (error);
+  return stats;
+}
+
+// A Global step that is laid aside when its time is over, and goes on later,
+// comes to the same as one that is not.
+static void
+test_unfinished (void)
+{
+  Frame whole = frame_new (WIDTH, HEIGHT), frame = frame_new (WIDTH, HEIGHT);
+  g_autoptr (CpspRefiner) refiner = refiner_new (&frame, 100);
+  CpspStats stats, all = refine (refiner, &whole, 1e-3);
+  double cheapest_ms = cpsp_refiner_get_cheapest_ms (refiner);
+  double limit_ms = all.total_ms / 4.5;
+  gint64 before;
+  GError *error = NULL;
+  guint n = 0;
+
+  // Time enough: nothing is different.
+  stats = refine_within (refiner, &frame, 1e-3, 2 * all.total_ms);
+  g_assert_false (stats.unfinished);
+  g_assert_cmpmem (frame.alpha, WIDTH * HEIGHT * sizeof *frame.alpha,
+      whole.alpha, WIDTH * HEIGHT * sizeof *whole.alpha);
+
+  memset (frame.alpha, 0, WIDTH * HEIGHT * sizeof *frame.alpha);
+  before = now;
+  stats = refine_within (refiner, &frame, 1e-3, limit_ms);
+  while (stats.unfinished) {
+    // It stops in time, but for what it cannot stop in.
+    g_assert_cmpfloat ((now - before) / 1000.0, <=, 1.2 * limit_ms);
+    g_assert_cmpfloat (frame.alpha[WIDTH * HEIGHT / 2 + WIDTH / 2], ==, 0);
+    before = now;
+    cpsp_refiner_resume (refiner, limit_ms, &frame.alpha_view, &stats, &error);
+    g_assert_no_error (error);
+    n++;
+  }
+  g_assert_cmpuint (n, ==, 4);
+  g_assert_cmpmem (frame.alpha, WIDTH * HEIGHT * sizeof *frame.alpha,
+      whole.alpha, WIDTH * HEIGHT * sizeof *whole.alpha);
+  g_assert_cmpuint (stats.global_size, ==, all.global_size);
+  g_assert_true (stats.local_skipped);
+  g_assert_cmpfloat_with_epsilon (stats.total_ms, all.total_ms, 0.5);
+  g_assert_cmpfloat_with_epsilon (stats.global_ms, all.global_ms, 0.5);
+  g_assert_cmpfloat_with_epsilon (cpsp_refiner_get_cheapest_ms (refiner),
+      cheapest_ms, 0.5);
+
+  // There is nothing to go on with: it came to its end,
+  g_assert_false (cpsp_refiner_resume (refiner, 10, &frame.alpha_view, &stats,
+          &error));
+  g_assert_error (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT);
+  g_clear_error (&error);
+  // or another frame came.
+  stats = refine_within (refiner, &frame, 1e-3, limit_ms);
+  g_assert_true (stats.unfinished);
+  g_assert_false (refine (refiner, &frame, 1e-3).unfinished);
+  g_assert_false (cpsp_refiner_resume (refiner, 10, &frame.alpha_view, &stats,
+          &error));
+  g_assert_error (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT);
+  g_clear_error (&error);
+  frame_clear (&frame);
+  frame_clear (&whole);
+}
+
 // From full quality down the ladder and up again, as the machine's speed
 // asks. Each size is prepared once.
 static void
@@ -266,6 +346,7 @@ main (int argc, char **argv)
   g_test_add_func ("/overload/extremes", test_extremes);
   g_test_add_func ("/overload/some-crops", test_some_crops);
   g_test_add_func ("/overload/slow-crop", test_slow_crop);
+  g_test_add_func ("/overload/unfinished", test_unfinished);
   g_test_add_func ("/overload/ladder", test_ladder);
   status = g_test_run ();
   cpsp_model_unref (model);

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * overload [-m MINUTES] [-s WIDTHxHEIGHT] [-r FPS] [-p NAME=VALUE]...
+ * overload [-m MINUTES] [-s WIDTHxHEIGHT] [-r FPS] [-f SHARE] [--direct]
+ *     [-p NAME=VALUE]...
  *
  * A live pipeline that asks for more than the machine can do: what a user sees
  * of it is counted where it leaves the element. Fails unless
  * - time is kept: once everything is warm, a frame leaves at most one frame
  *   later than declared, and no queue fills up. Where the source itself is
  *   late, for want of a processor, the latency counts from the frame's arrival;
+ * - of the frames that are not the first ones, SHARE brings a new alpha: it is
+ *   refined, or finishes what an earlier one began;
  * - every frame is accounted for by the element's statistics;
  * - no mask is black.
+ * --direct: no queue before the sink, which then waits for its clock in the
+ * element's time.
+ *
  * What else the machine does counts too: the figures are those of a bad day.
  */
 #include <stdio.h>
@@ -24,7 +30,9 @@
 #define UNDER_WAY 4
 #define ARRIVALS 64
 
-static const char *const queues[] = { "video_queue", "mask_queue" };
+static const char *const queues[] = {
+  "video_queue", "mask_queue", "alpha_queue"
+};
 
 typedef struct
 {
@@ -34,6 +42,7 @@ typedef struct
   GMutex lock;
   guint64 in, out, gaps;
   GstClockTime arrivals[ARRIVALS];      // running times, by frame number
+  guint64 cold, cold_new;       // frames and new alphas until it is warm
   GstClockTimeDiff source_late; // at most, warm
   guint64 late;                 // more than a frame, warm
   GstClockTimeDiff worst_cold, worst_warm;      // beyond what was declared
@@ -115,6 +124,24 @@ watch_input (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
   return GST_PAD_PROBE_OK;
 }
 
+static guint64
+get_count (const GstStructure * stats, const char *name)
+{
+  guint64 count = 0;
+
+  gst_structure_get_uint64 (stats, name, &count);
+  return count;
+}
+
+static guint64
+count_new (Overload * self)
+{
+  g_autoptr (GstStructure) stats = NULL;
+
+  g_object_get (self->refine, "stats", &stats, NULL);
+  return get_count (stats, "refined") + get_count (stats, "resumed");
+}
+
 static GstPadProbeReturn
 watch_output (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
 {
@@ -122,6 +149,7 @@ watch_output (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
   GstClockTime now = get_running_time (self);
   GstBuffer *buffer;
   GstClockTimeDiff beyond;
+  guint64 n_new;
   GstClockTime due;
   double mean;
 
@@ -136,6 +164,7 @@ watch_output (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
   buffer = GST_PAD_PROBE_INFO_BUFFER (info);
   due = get_declared (self);
   mean = get_mean (pad, buffer);
+  n_new = count_new (self);
   g_mutex_lock (&self->lock);
   due += MAX (GST_BUFFER_PTS (buffer), *get_arrival (self, buffer));
   beyond = GST_CLOCK_DIFF (due, now);
@@ -147,6 +176,8 @@ watch_output (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
     self->first_us = self->last_us
         - GST_TIME_AS_USECONDS ((gint64) GST_BUFFER_PTS (buffer));
   if (now < WARM_UP) {
+    self->cold = self->out;
+    self->cold_new = n_new;
     self->worst_cold = MAX (self->worst_cold, beyond);
   } else {
     self->worst_warm = MAX (self->worst_warm, beyond);
@@ -175,6 +206,9 @@ sample_queues (Overload * self)
         gst_bin_get_by_name (GST_BIN (self->pipeline), queues[i]);
     guint level;
 
+    // The last one, if it is there.
+    if (!queue)
+      continue;
     g_object_get (queue, "current-level-buffers", &level, NULL);
     self->levels[i] = MAX (self->levels[i], level);
   }
@@ -216,48 +250,48 @@ run (Overload * self, gdouble minutes)
   return TRUE;
 }
 
-static guint64
-get_count (const GstStructure * stats, const char *name)
-{
-  guint64 count = 0;
-
-  gst_structure_get_uint64 (stats, name, &count);
-  return count;
-}
-
 static gboolean
-report (Overload * self)
+report (Overload * self, double wanted)
 {
   g_autoptr (GstStructure) stats = NULL;
   double pace = (double) GST_TIME_AS_USECONDS (self->last)
       / (double) MAX (1, self->last_us - self->first_us);
   guint64 dropped;
+  double share;
   gboolean ok;
 
   g_object_get (self->refine, "stats", &stats, NULL);
   dropped = get_count (stats, "dropped");
   g_print ("%" G_GUINT64_FORMAT " frames in, %" G_GUINT64_FORMAT " out, %"
       G_GUINT64_FORMAT " gaps\n", self->in, self->out, self->gaps);
+  share = (double) (count_new (self) - self->cold_new)
+      / (double) MAX (1, self->out - self->cold);
   g_print ("%" G_GUINT64_FORMAT " refined (%" G_GUINT64_FORMAT " of them with "
-      "less), %" G_GUINT64_FORMAT " repeated, %" G_GUINT64_FORMAT " coarse, %"
-      G_GUINT64_FORMAT " passed, %" G_GUINT64_FORMAT " dropped; %"
-      G_GUINT64_FORMAT " without a mask\n", get_count (stats, "refined"),
+      "less), %" G_GUINT64_FORMAT " repeated (%" G_GUINT64_FORMAT " of them "
+      "with a new alpha), %" G_GUINT64_FORMAT " coarse, %" G_GUINT64_FORMAT
+      " passed, %" G_GUINT64_FORMAT " dropped; %" G_GUINT64_FORMAT
+      " without a mask\n", get_count (stats, "refined"),
       get_count (stats, "degraded"), get_count (stats, "repeated"),
-      get_count (stats, "coarse"), get_count (stats, "passed"), dropped,
+      get_count (stats, "resumed"), get_count (stats, "coarse"),
+      get_count (stats, "passed"), dropped,
       get_count (stats, "missing-masks"));
+  g_print ("a new alpha for %.3f of the frames after %u s\n", share,
+      (guint) (WARM_UP / GST_SECOND));
   g_print ("declared latency %.1f ms; beyond it at most %.1f ms, in the first "
       "%u s %.1f ms; %" G_GUINT64_FORMAT " frames more than a frame; the "
       "source itself was up to %.1f ms late\n",
       get_declared (self) / 1e6, self->worst_warm / 1e6,
       (guint) (WARM_UP / GST_SECOND), self->worst_cold / 1e6, self->late,
       self->source_late / 1e6);
-  g_print ("queues: video %u, mask %u buffers at most; %" G_GUINT64_FORMAT
-      " QoS messages; pace %.4f of real time; darkest mask %.2f of 255\n",
-      self->levels[0], self->levels[1], self->qos, pace, self->darkest);
+  g_print ("queues: video %u, mask %u, alpha %u buffers at most; %"
+      G_GUINT64_FORMAT " QoS messages; pace %.4f of real time; darkest mask "
+      "%.2f of 255\n", self->levels[0], self->levels[1], self->levels[2],
+      self->qos, pace, self->darkest);
   ok = self->out > 0 && self->in <= self->out + dropped + UNDER_WAY
       && self->worst_warm <= (GstClockTimeDiff) self->frame
-      && self->darkest > 0
-      && MAX (self->levels[0], self->levels[1]) < 10;
+      && self->darkest > 0 && share >= wanted;
+  for (guint i = 0; i < G_N_ELEMENTS (queues); i++)
+    ok = ok && self->levels[i] < 10;
   g_print ("%s\n", ok ? "passed" : "FAILED");
   return ok;
 }
@@ -265,7 +299,8 @@ report (Overload * self)
 int
 main (int argc, char **argv)
 {
-  gdouble minutes = 1;
+  gdouble minutes = 1, share = 1 / 3.0;
+  gboolean direct = FALSE;
   gint fps = 30;
   g_autofree char *size = NULL, *line = NULL;
   g_auto (GStrv) properties = NULL;
@@ -274,6 +309,10 @@ main (int argc, char **argv)
     {"size", 's', 0, G_OPTION_ARG_STRING, &size, "Frame size",
         "WIDTHxHEIGHT"},
     {"rate", 'r', 0, G_OPTION_ARG_INT, &fps, "Frames a second", "FPS"},
+    {"fresh", 'f', 0, G_OPTION_ARG_DOUBLE, &share,
+        "Share of frames that bring a new alpha, at least", "SHARE"},
+    {"direct", 0, 0, G_OPTION_ARG_NONE, &direct, "No queue before the sink",
+        NULL},
     {"property", 'p', 0, G_OPTION_ARG_STRING_ARRAY, &properties,
         "Property of the element", "NAME=VALUE"},
     G_OPTION_ENTRY_NULL
@@ -296,13 +335,13 @@ main (int argc, char **argv)
   GST_ELEMENT_REGISTER (cascadepsprefine, NULL);
 
   line = g_strdup_printf ("cascadepsprefine name=refine"
-      " ! fakesink sync=true qos=true"
+      " ! %s fakesink sync=true qos=true"
       " videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,"
       "width=%u,height=%u,framerate=%d/1 ! queue name=video_queue"
       " ! refine.sink"
       " videotestsrc is-live=true pattern=ball ! video/x-raw,format=GRAY8,"
       "width=%u,height=%u,framerate=%d/1 ! queue name=mask_queue"
-      " ! refine.mask", width, height, fps, width / 8, height / 8, fps);
+      " ! refine.mask", direct ? "" : "queue name=alpha_queue !", width, height, fps, width / 8, height / 8, fps);
   self.pipeline = gst_parse_launch (line, &error);
   if (!self.pipeline || error) {
     g_printerr ("%s\n", error->message);
@@ -323,7 +362,7 @@ main (int argc, char **argv)
 
   g_print ("%ux%u at %d/s, %.1f minutes\n", width, height, fps, minutes);
   ok = run (&self, minutes);
-  ok = report (&self) && ok;
+  ok = report (&self, share) && ok;
   gst_element_set_state (self.pipeline, GST_STATE_NULL);
   gst_object_unref (self.refine);
   gst_object_unref (self.pipeline);
