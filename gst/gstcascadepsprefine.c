@@ -114,6 +114,7 @@
 #include "output.h"
 #include "pairing.h"
 #include "policy.h"
+#include "preparer.h"
 #include "preview.h"
 #include "report.h"
 
@@ -175,7 +176,8 @@ struct _GstCascadePspRefine
   GstCascadePspLoader loader;   // has its own lock
 
   // Streaming; start and stop.
-  CpspRefiner *refiner;
+  CpspRefiner *refiner;         // the preparer's unless that is idle
+  GstCascadePspPreparer preparer;
   GstVideoInfo video_info;
   GstCascadePspFrameView view;
   GstCascadePspMaskTrack masks;
@@ -328,6 +330,8 @@ gst_cascade_psp_refine_stop (GstAggregator * aggregator)
   gst_cascade_psp_pace_init (&self->pace);
   self->cost = self->reserve = 0;
   gst_cascade_psp_loader_cancel (&self->loader);
+  gst_cascade_psp_preparer_wait (&self->preparer, GST_CASCADE_PSP_FOR_EVER,
+      NULL);
   g_clear_pointer (&self->refiner, cpsp_refiner_free);
   return TRUE;
 }
@@ -968,8 +972,7 @@ init_job (GstCascadePspRefine * self, Job * job, GstBuffer * video,
   job->due.start = span->start;
   job->due.duration = GST_CLOCK_TIME_IS_VALID (span->end) ?
       span->end - span->start : GST_CLOCK_TIME_NONE;
-  job->due.now = job->report.live ? get_running_time (self)
-      : GST_CLOCK_TIME_NONE;
+  job->due.now = GST_CLOCK_TIME_NONE;
   job->due.latency = latency;
   job->due.reserve = self->reserve;
   GST_OBJECT_LOCK (self);
@@ -1001,11 +1004,56 @@ choose_without_refining (GstCascadePspRefine * self, const Job * job)
   return GST_CASCADE_PSP_COARSE;
 }
 
-static void
+// Counts anew what time JOB has.
+static GstClockTimeDiff
+get_left (GstCascadePspRefine * self, Job * job)
+{
+  if (job->report.live)
+    job->due.now = get_running_time (self);
+  job->left = gst_cascade_psp_due_get_left (&job->due);
+  return job->left;
+}
+
+// Sees to it that the refiner knows frames like JOB's, which waits for that as
+// long as it has time. FALSE: it is not done yet, or failed.
+static gboolean
+make_ready (GstCascadePspRefine * self, Job * job, gboolean budgeted,
+    GError ** error)
+{
+  const GstCascadePspSize size = {
+    .settings = job->policy.settings,
+    .width = GST_VIDEO_INFO_WIDTH (&self->video_info),
+    .height = GST_VIDEO_INFO_HEIGHT (&self->video_info),
+    .budgeted = budgeted,
+  };
+
+  while (TRUE) {
+    GError *failed = NULL;
+
+    if (!gst_cascade_psp_preparer_wait (&self->preparer, get_left (self, job),
+            &failed))
+      return FALSE;
+    if (failed) {
+      g_propagate_error (error, failed);
+      return FALSE;
+    }
+    adopt_model (self);
+    if (cpsp_refiner_is_prepared (self->refiner, &size.settings, size.width,
+            size.height, budgeted))
+      return TRUE;
+    GST_DEBUG_OBJECT (self, "preparing for %ux%u", size.width, size.height);
+    self->unfinished = FALSE;
+    gst_cascade_psp_preparer_begin (&self->preparer, self->refiner, &size);
+  }
+}
+
+// FALSE: an error was posted.
+static gboolean
 choose_fate (GstCascadePspRefine * self, Job * job)
 {
-  GstClockTime cost = get_cost (self, job);
-  gboolean divisible;
+  g_autoptr (GError) error = NULL;
+  gboolean divisible, ready;
+  GstClockTime cost = 0;
 
   if (job->report.missing) {
     GST_DEBUG_OBJECT (self, "no mask for the frame at %" GST_TIME_FORMAT,
@@ -1019,21 +1067,28 @@ choose_fate (GstCascadePspRefine * self, Job * job)
         // fall through
       case GST_CASCADE_PSP_REFINE_MISSING_MASK_PASS:
         job->report.fate = GST_CASCADE_PSP_PASSED;
-        return;
+        return TRUE;
       case GST_CASCADE_PSP_REFINE_MISSING_MASK_DROP:
         job->report.fate = GST_CASCADE_PSP_DROPPED;
-        return;
+        return TRUE;
     }
   }
 
   if (job->policy.show == GST_CASCADE_PSP_REFINE_SHOW_COARSE) {
     job->report.fate = GST_CASCADE_PSP_COARSE;
-    return;
+    return TRUE;
   }
 
-  job->left = gst_cascade_psp_due_get_left (&job->due);
-  divisible = job->left != GST_CASCADE_PSP_FOR_EVER
+  divisible = get_left (self, job) != GST_CASCADE_PSP_FOR_EVER
       && job->policy.overload == GST_CASCADE_PSP_REFINE_OVERLOAD_DEGRADE;
+  ready = make_ready (self, job, divisible, &error);
+  if (error) {
+    POST_ENGINE_MESSAGE (self, GST_MESSAGE_ERROR, error, "refining a frame");
+    return FALSE;
+  }
+  get_left (self, job);
+  if (ready)
+    cost = get_cost (self, job);
   if (divisible) {
     job->budget_ms = MAX (gst_cascade_psp_due_get_budget (&job->due,
             job->left), 1) / (double) GST_MSECOND;
@@ -1044,10 +1099,10 @@ choose_fate (GstCascadePspRefine * self, Job * job)
   self->unfinished = self->unfinished && divisible
       && job->span.start - self->unfinished_start <= job->policy.max_mask_age;
   job->resume = self->unfinished && job->left > 0;
-  if (!job->resume && gst_cascade_psp_pace_allows (&self->pace,
+  if (ready && !job->resume && gst_cascade_psp_pace_allows (&self->pace,
           job->span.start, job->left, cost, divisible)) {
     job->report.fate = GST_CASCADE_PSP_REFINED;
-    return;
+    return TRUE;
   }
   GST_DEBUG_OBJECT (self, "no time for the frame at %" GST_TIME_FORMAT ": %"
       GST_STIME_FORMAT " left of %" GST_TIME_FORMAT "%s",
@@ -1055,6 +1110,7 @@ choose_fate (GstCascadePspRefine * self, Job * job)
       GST_TIME_ARGS (cost), job->resume ? ", an earlier one goes on" : "");
   job->report.overloaded = TRUE;
   job->report.fate = choose_without_refining (self, job);
+  return TRUE;
 }
 
 // Notes what the refinement of a frame that starts at START came to.
@@ -1262,7 +1318,8 @@ gst_cascade_psp_refine_report (GstCascadePspRefine * self, Job * job)
   GST_OBJECT_LOCK (self);
   gst_cascade_psp_report_add (&self->report, frame);
   self->load.budgeted |= job->budget_ms > 0;
-  self->report.memory_bytes = cpsp_refiner_get_memory (self->refiner);
+  if (gst_cascade_psp_preparer_is_idle (&self->preparer))
+    self->report.memory_bytes = cpsp_refiner_get_memory (self->refiner);
   report = self->report;
   GST_OBJECT_UNLOCK (self);
 
@@ -1312,9 +1369,9 @@ gst_cascade_psp_refine_process (GstCascadePspRefine * self, GstBuffer * video,
   GstFlowReturn flow = GST_FLOW_OK;
   Job job;
 
-  adopt_model (self);
   init_job (self, &job, video, span, missing);
-  choose_fate (self, &job);
+  if (!choose_fate (self, &job))
+    return GST_FLOW_ERROR;
   // Where there was no time, the object is still there: data is missing.
   if (job.report.fate == GST_CASCADE_PSP_DROPPED)
     output = gst_cascade_psp_gap_new (video, job.report.overloaded);
@@ -1622,6 +1679,7 @@ gst_cascade_psp_refine_init (GstCascadePspRefine * self)
   gst_cascade_psp_frame_view_init (&self->view);
 
   gst_cascade_psp_loader_init (&self->loader, refuse_model, self);
+  gst_cascade_psp_preparer_init (&self->preparer);
   gst_cascade_psp_mask_track_init (&self->masks);
   gst_cascade_psp_pace_init (&self->pace);
 
@@ -1639,6 +1697,7 @@ gst_cascade_psp_refine_finalize (GObject * object)
   gst_cascade_psp_loader_cancel (&self->loader);
   gst_cascade_psp_loader_clear (&self->loader);
   g_mutex_clear (&self->picking);
+  gst_cascade_psp_preparer_clear (&self->preparer);
   g_free (self->model_location);
   G_OBJECT_CLASS (gst_cascade_psp_refine_parent_class)->finalize (object);
 }

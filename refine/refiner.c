@@ -580,13 +580,14 @@ prepare_budget (CpspRefiner * refiner, GError ** error)
   return TRUE;
 }
 
-static gboolean
-is_prepared (const CpspRefiner * refiner, const CpspSettings * settings,
-    guint width, guint height)
+gboolean
+cpsp_refiner_is_prepared (const CpspRefiner * refiner,
+    const CpspSettings * settings, guint width, guint height, gboolean budgeted)
 {
   const CpspSettings *old = &refiner->settings;
 
-  return width == refiner->width && height == refiner->height &&
+  return (refiner->budgeted || !budgeted) &&
+      width == refiner->width && height == refiner->height &&
       settings->crop_size == old->crop_size &&
       settings->local_step == old->local_step &&
       settings->local_region == old->local_region &&
@@ -609,7 +610,7 @@ cpsp_refiner_prepare (CpspRefiner * refiner, const CpspSettings * settings,
         CPSP_FRAME_SIZE_MAX);
     return FALSE;
   }
-  if (!is_prepared (refiner, settings, width, height)) {
+  if (!cpsp_refiner_is_prepared (refiner, settings, width, height, FALSE)) {
     // An old plan stays until the new ones are made, and keeps the weights
     // that they share.
     old.plan = refiner->globals[0].plan;
@@ -790,13 +791,17 @@ count_slice (const Level * level, guint first)
   return end - first;
 }
 
+// A finish that seems to take long, or is not known, must not keep the network
+// from ever getting there: it counts for no more than half of the time.
 static gboolean
 is_time_over (const CpspRefiner * refiner, const Job * job)
 {
   double limit_ms = job->frame->limit_ms;
+  double finish_ms = cpsp_budget_get_finish_ms (&refiner->budget,
+      &refiner->work);
 
-  return limit_ms > 0 && ms_since (job->begun) +
-      cpsp_budget_get_finish_ms (&refiner->budget, &refiner->work) > limit_ms;
+  return limit_ms > 0 &&
+      ms_since (job->begun) + MIN (finish_ms, limit_ms / 2) > limit_ms;
 }
 
 // Runs what is left of the Global step, or what the limit leaves time for.

@@ -143,6 +143,11 @@ gboolean cpsp_refiner_prepare (CpspRefiner * refiner,
     const CpspSettings * settings, guint width, guint height,
     gboolean budgeted, GError ** error);
 
+// Whether cpsp_refiner_prepare() with these arguments would have nothing to do.
+gboolean cpsp_refiner_is_prepared (const CpspRefiner * refiner,
+    const CpspSettings * settings, guint width, guint height,
+    gboolean budgeted);
+
 // How many milliseconds the cheapest way to refine takes, as far as is known,
 // for frames of the size last prepared; 0: not prepared for budgets. Looks
 // at nothing but numbers. It changes only when frames are refined: whoever

@@ -131,14 +131,43 @@ set_up_maskless (Fixture * fixture, gboolean live, const char *caps)
   gst_harness_set_src_caps_str (fixture->video, caps);
 }
 
-void
-tear_down (Fixture * fixture)
+static void
+expect_no_message (Fixture * fixture)
 {
   GstMessage *message = gst_bus_pop_filtered (fixture->bus,
       GST_MESSAGE_ERROR | GST_MESSAGE_WARNING);
 
   fail_unless (message == NULL, "unexpected %s on the bus",
       message ? GST_MESSAGE_TYPE_NAME (message) : "");
+}
+
+// HARNESS's first events once more.
+static void
+begin_stream (GstHarness * harness)
+{
+  GstCaps *caps = gst_pad_get_current_caps (harness->srcpad);
+
+  fail_unless (gst_harness_push_event (harness,
+          gst_event_new_stream_start ("again")));
+  gst_harness_set_src_caps (harness, caps);
+}
+
+void
+restart (Fixture * fixture)
+{
+  fail_unless_equals_int (gst_element_set_state (fixture->element,
+          GST_STATE_NULL), GST_STATE_CHANGE_SUCCESS);
+  expect_no_message (fixture);
+  fail_if (gst_element_set_state (fixture->element, GST_STATE_PLAYING)
+      == GST_STATE_CHANGE_FAILURE);
+  begin_stream (fixture->video);
+  begin_stream (fixture->mask);
+}
+
+void
+tear_down (Fixture * fixture)
+{
+  expect_no_message (fixture);
   remove_mask (fixture);
   gst_harness_teardown (fixture->video);
   gst_element_set_bus (fixture->element, NULL);
@@ -358,6 +387,14 @@ expect_eos (Fixture * fixture)
 
   fail_unless (gst_harness_pull_until_eos (fixture->video, &alpha));
   fail_unless (alpha == NULL);
+}
+
+void
+expect_end (Fixture * fixture, GstFlowReturn flow)
+{
+  while (gst_harness_push (fixture->video, make_buffer (fixture->video, 0,
+              FRAME_MS)) != flow)
+    g_thread_yield ();
 }
 
 void

@@ -48,6 +48,8 @@ void set_up (Fixture * fixture, gboolean live);
 void set_up_maskless (Fixture * fixture, gboolean live, const char *caps);
 void add_mask (Fixture * fixture, gboolean live);
 void remove_mask (Fixture * fixture);
+// To NULL and back, with the caps that there were. No message may be left.
+void restart (Fixture * fixture);
 // Fails if a message is left on the bus.
 void tear_down (Fixture * fixture);
 
@@ -78,6 +80,8 @@ void expect_whole (Fixture * fixture, guint video_ms);
 void expect_same_bytes (GstBuffer * a, GstBuffer * b);
 // No more come, and then EOS.
 void expect_eos (Fixture * fixture);
+// Upstream is told FLOW, sooner or later.
+void expect_end (Fixture * fixture, GstFlowReturn flow);
 // What left: events by name, buffers and gaps with their time in ms.
 void expect_log (Fixture * fixture, const char *log);
 guint64 get_count (Fixture * fixture, const char *name);        // of stats

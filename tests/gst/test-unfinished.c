@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Refinements that take longer than their frame has. Which ones do is up to the
+ * test: the linker (--wrap) takes the engine's time away.
+ */
+#include "fixture.h"
+
+#include "gst/gstcascadepsprefine.h"
+#include "refine/refiner.h"
+
+extern gboolean real_refine (CpspRefiner * refiner,
+    const CpspSettings * settings, const CpspFrame * frame,
+    const CpspAlphaView * alpha, CpspStats * stats, GError ** error)
+    __asm__ ("__real_cpsp_refiner_refine");
+extern gboolean wrapped_refine (CpspRefiner * refiner,
+    const CpspSettings * settings, const CpspFrame * frame,
+    const CpspAlphaView * alpha, CpspStats * stats, GError ** error)
+    __asm__ ("__wrap_cpsp_refiner_refine");
+
+static gint no_time;            // atomic
+
+gboolean
+wrapped_refine (CpspRefiner * refiner, const CpspSettings * settings,
+    const CpspFrame * frame, const CpspAlphaView * alpha, CpspStats * stats,
+    GError ** error)
+{
+  CpspFrame hasty = *frame;
+
+  fail_unless (hasty.limit_ms > 0);
+  if (g_atomic_int_get (&no_time))
+    hasty.limit_ms = 1e-9;
+  return real_refine (refiner, settings, &hasty, alpha, stats, error);
+}
+
+// Pushes the frame at PTS_MS, and takes what leaves.
+static GstBuffer *
+go_through (Fixture * fixture, guint pts_ms, gboolean has_time)
+{
+  GstBuffer *alpha;
+
+  g_atomic_int_set (&no_time, !has_time);
+  push_frame (fixture, pts_ms);
+  alpha = pull_at (fixture, pts_ms);
+  g_atomic_int_set (&no_time, FALSE);
+  return alpha;
+}
+
+static void
+expect_counts (Fixture * fixture, guint refined, guint repeated, guint resumed,
+    guint coarse)
+{
+  expect_count (fixture, "refined", refined);
+  expect_count (fixture, "repeated", repeated);
+  expect_count (fixture, "resumed", resumed);
+  expect_count (fixture, "coarse", coarse);
+}
+
+static gboolean
+has_same_bytes (GstBuffer * a, GstBuffer * b)
+{
+  GstMapInfo map;
+  gboolean same;
+
+  fail_unless (gst_buffer_map (a, &map, GST_MAP_READ));
+  same = gst_buffer_memcmp (b, 0, map.data, map.size) == 0;
+  gst_buffer_unmap (a, &map);
+  return same;
+}
+
+GST_START_TEST (test_resumed)
+{
+  GstBuffer *alphas[4];
+  Fixture f;
+
+  set_up (&f, TRUE);
+  alphas[0] = go_through (&f, 0, TRUE);
+  // From here on the mask is another one.
+  gst_harness_set_src_caps_str (f.mask, VIDEO_CAPS ("GRAY8", 3, 1));
+  alphas[1] = go_through (&f, 40, FALSE);
+  expect_counts (&f, 1, 1, 0, 0);
+  alphas[2] = go_through (&f, 80, TRUE);
+  expect_counts (&f, 1, 2, 1, 0);
+  alphas[3] = go_through (&f, 120, TRUE);
+  expect_counts (&f, 2, 2, 1, 0);
+
+  // The old one, and then what the frame at 40 ms came to.
+  expect_same_bytes (alphas[0], alphas[1]);
+  fail_if (has_same_bytes (alphas[1], alphas[2]));
+  expect_same_bytes (alphas[2], alphas[3]);
+  for (guint i = 0; i < G_N_ELEMENTS (alphas); i++)
+    gst_buffer_unref (alphas[i]);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
+// With nothing to repeat, the mask leaves as it is.
+GST_START_TEST (test_coarse)
+{
+  GstBuffer *alpha, *mask;
+  Fixture f;
+
+  set_up (&f, TRUE);
+  alpha = go_through (&f, 0, FALSE);
+  mask = make_buffer (f.mask, 0, FRAME_MS);
+  expect_same_bytes (alpha, mask);
+  gst_buffer_unref (mask);
+  gst_buffer_unref (alpha);
+  expect_counts (&f, 0, 0, 0, 1);
+  gst_buffer_unref (go_through (&f, 40, TRUE));
+  expect_counts (&f, 0, 1, 1, 1);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
+// Given up: what is too old to show, what came before a flush, what is of
+// another size, what another setting asked for.
+GST_START_TEST (test_given_up)
+{
+  Fixture f;
+
+  set_up (&f, TRUE);
+  gst_buffer_unref (go_through (&f, 0, FALSE));
+  gst_buffer_unref (go_through (&f, 1001, TRUE));
+  expect_counts (&f, 1, 0, 0, 1);
+
+  gst_buffer_unref (go_through (&f, 1041, FALSE));
+  push_flush (&f);
+  push_segment (f.video, 0, NONE);
+  push_segment (f.mask, 0, NONE);
+  gst_buffer_unref (go_through (&f, 1081, TRUE));
+  expect_counts (&f, 2, 1, 0, 1);
+
+  gst_buffer_unref (go_through (&f, 1121, FALSE));
+  gst_harness_set_src_caps_str (f.video, VIDEO_CAPS ("RGB", 32, 24));
+  gst_buffer_unref (go_through (&f, 1161, TRUE));
+  expect_counts (&f, 3, 2, 0, 1);
+
+  gst_buffer_unref (go_through (&f, 1201, FALSE));
+  g_object_set (f.element, "crop-size", 128, NULL);
+  gst_buffer_unref (go_through (&f, 1241, TRUE));
+  expect_counts (&f, 4, 3, 0, 1);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
+static Suite *
+unfinished_suite (void)
+{
+  Suite *suite = suite_create ("unfinished");
+  TCase *tcase = tcase_create ("live");
+
+  // Not the plugin: what is linked into this program.
+  GST_ELEMENT_REGISTER (cascadepsprefine, NULL);
+  suite_add_tcase (suite, tcase);
+  tcase_add_test (tcase, test_resumed);
+  tcase_add_test (tcase, test_coarse);
+  tcase_add_test (tcase, test_given_up);
+  return suite;
+}
+
+GST_CHECK_MAIN (unfinished);
