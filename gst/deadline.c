@@ -38,7 +38,7 @@ gst_cascade_psp_due_get_limit (const GstCascadePspDue * due,
 {
   if (left > 0)
     return left;
-  return gst_cascade_psp_due_get_budget (due, GST_CASCADE_PSP_FOR_EVER - 1);
+  return gst_cascade_psp_due_get_budget (due, GST_CASCADE_PSP_FOR_EVER - 1) / 2;
 }
 
 void

@@ -34,8 +34,8 @@ GstClockTimeDiff gst_cascade_psp_due_get_left (const GstCascadePspDue * due);
 GstClockTimeDiff gst_cascade_psp_due_get_budget (const GstCascadePspDue * due,
     GstClockTimeDiff left);
 
-// When a refinement that can be divided stops: when LEFT is over, and after the
-// time of one frame if the frame is late already.
+// When a refinement that can be divided stops: when LEFT is over, and after
+// half the time of one frame if the frame is late already: frames catch up.
 GstClockTimeDiff gst_cascade_psp_due_get_limit (const GstCascadePspDue * due,
     GstClockTimeDiff left);
 

@@ -1098,7 +1098,8 @@ choose_fate (GstCascadePspRefine * self, Job * job)
   // What would be too old to show is given up.
   self->unfinished = self->unfinished && divisible
       && job->span.start - self->unfinished_start <= job->policy.max_mask_age;
-  job->resume = self->unfinished && job->left > 0;
+  // Late frames catch up, unless it was begun because they are always late.
+  job->resume = self->unfinished && (job->left > 0 || self->pace.attempt);
   if (ready && !job->resume && gst_cascade_psp_pace_allows (&self->pace,
           job->span.start, job->left, cost, divisible)) {
     job->report.fate = GST_CASCADE_PSP_REFINED;

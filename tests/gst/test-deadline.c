@@ -58,12 +58,12 @@ GST_START_TEST (test_due)
   due.deadline = MS (10);
   check (&due, MS (50), MS (10));
 
-  // All that is left is the limit, and one frame's time if nothing is.
+  // All that is left is the limit, and half a frame's time if nothing is.
   due = make_due (MS (1000));
   fail_unless_equals_int64 (gst_cascade_psp_due_get_limit (&due, MS (80)),
       MS (80));
   fail_unless_equals_int64 (gst_cascade_psp_due_get_limit (&due, MS (-20)),
-      MS (35));
+      MS (35) / 2);
 }
 
 GST_END_TEST;

@@ -114,6 +114,32 @@ GST_START_TEST (test_coarse)
 
 GST_END_TEST;
 
+// Where every frame is late, one is begun once in a while, and goes on.
+GST_START_TEST (test_always_late)
+{
+  GstTestClock *clock;
+  Fixture f;
+
+  set_up (&f, TRUE);
+  g_object_set (f.element, "processing-deadline", 10 * GST_SECOND, NULL);
+  gst_buffer_unref (go_through (&f, 0, TRUE));
+  clock = gst_harness_get_testclock (f.video);
+  gst_test_clock_set_time (clock, 1000 * GST_SECOND);
+  gst_object_unref (clock);
+  gst_buffer_unref (go_through (&f, 40, TRUE));
+  expect_counts (&f, 1, 1, 0, 0);
+  gst_buffer_unref (go_through (&f, 1000, FALSE));
+  expect_counts (&f, 1, 2, 0, 0);
+  // On a bad day not even the rest fits into half a frame's time.
+  for (guint i = 1; i <= 20 && get_count (&f, "resumed") == 0; i++)
+    gst_buffer_unref (go_through (&f, 1000 + 40 * i, TRUE));
+  expect_count (&f, "resumed", 1);
+  expect_count (&f, "refined", 1);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
 // Given up: what is too old to show, what came before a flush, what is of
 // another size, what another setting asked for.
 GST_START_TEST (test_given_up)
@@ -157,6 +183,7 @@ unfinished_suite (void)
   suite_add_tcase (suite, tcase);
   tcase_add_test (tcase, test_resumed);
   tcase_add_test (tcase, test_coarse);
+  tcase_add_test (tcase, test_always_late);
   tcase_add_test (tcase, test_given_up);
   return suite;
 }
