@@ -55,15 +55,13 @@ gst_cascade_psp_pace_allows (GstCascadePspPace * pace, GstClockTime start,
     GstClockTimeDiff left, GstClockTime cost, gboolean divisible)
 {
   GstClockTime patience = pace->patience;
+  gboolean fits = left > 0 && (GstClockTime) left >= cost;
+  gboolean attempt = !fits && (left <= 0 || !divisible);
 
   pace->most = MAX (left, pace->most - FORGOTTEN (pace->most));
-  pace->attempt = left <= 0 || (GstClockTime) left < cost;
-  if (divisible && left > 0) {
-    if (pace->attempt && cost <= (GstClockTime) pace->most)
-      return FALSE;
-    pace->attempt = FALSE;
-  }
-  if (pace->attempt) {
+  if (!fits && !attempt && cost <= (GstClockTime) pace->most)
+    return FALSE;
+  if (attempt) {
     // What is late already cannot come in time.
     if (left <= 0)
       patience = MAX (patience, PATIENCE_MIN);
@@ -73,6 +71,7 @@ gst_cascade_psp_pace_allows (GstCascadePspPace * pace, GstClockTime start,
       return FALSE;
   }
   pace->since = start;
+  pace->attempt = attempt;
   return TRUE;
 }
 

@@ -114,18 +114,45 @@ GST_START_TEST (test_coarse)
 
 GST_END_TEST;
 
+// From now on every frame is late.
+static void
+be_late (Fixture * fixture)
+{
+  GstTestClock *clock = gst_harness_get_testclock (fixture->video);
+
+  gst_test_clock_set_time (clock, 1000 * GST_SECOND);
+  gst_object_unref (clock);
+}
+
+// Frames that are late catch up first.
+GST_START_TEST (test_late)
+{
+  Fixture f;
+
+  set_up (&f, TRUE);
+  g_object_set (f.element, "processing-deadline", 10 * GST_SECOND, NULL);
+  gst_buffer_unref (go_through (&f, 0, FALSE));
+  be_late (&f);
+  gst_buffer_unref (go_through (&f, 40, TRUE));
+  gst_buffer_unref (go_through (&f, 80, TRUE));
+  expect_counts (&f, 0, 0, 0, 3);
+  g_object_set (f.element, "processing-deadline", 10000 * GST_SECOND, NULL);
+  gst_buffer_unref (go_through (&f, 120, TRUE));
+  expect_counts (&f, 0, 1, 1, 3);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
 // Where every frame is late, one is begun once in a while, and goes on.
 GST_START_TEST (test_always_late)
 {
-  GstTestClock *clock;
   Fixture f;
 
   set_up (&f, TRUE);
   g_object_set (f.element, "processing-deadline", 10 * GST_SECOND, NULL);
   gst_buffer_unref (go_through (&f, 0, TRUE));
-  clock = gst_harness_get_testclock (f.video);
-  gst_test_clock_set_time (clock, 1000 * GST_SECOND);
-  gst_object_unref (clock);
+  be_late (&f);
   gst_buffer_unref (go_through (&f, 40, TRUE));
   expect_counts (&f, 1, 1, 0, 0);
   gst_buffer_unref (go_through (&f, 1000, FALSE));
@@ -183,6 +210,7 @@ unfinished_suite (void)
   suite_add_tcase (suite, tcase);
   tcase_add_test (tcase, test_resumed);
   tcase_add_test (tcase, test_coarse);
+  tcase_add_test (tcase, test_late);
   tcase_add_test (tcase, test_always_late);
   tcase_add_test (tcase, test_given_up);
   return suite;
