@@ -68,18 +68,26 @@ def test_every_documented_message_exists():
     assert not unknown, unknown
 
 
-def test_properties():
-    """docs/properties.md is what docs/make-properties prints."""
-    made = subprocess.run([ROOT / "docs/make-properties"], check=True,
-                          capture_output=True, text=True).stdout
-    path = ROOT / "docs/properties.md"
-    there = path.read_text(encoding="utf-8")
+def check_made(page, maker):
+    """Fail unless a page is what its maker prints."""
+    made = subprocess.run([ROOT / maker], check=True, capture_output=True,
+                          text=True).stdout
+    there = (ROOT / page).read_text(encoding="utf-8")
     for number, (line, other) in enumerate(
             zip(there.splitlines(), made.splitlines()), 1):
-        assert line == other, (
-            f"docs/properties.md:{number} is {line!r}, should be {other!r}: "
-            f"run docs/make-properties >docs/properties.md")
-    assert there == made, "docs/properties.md has another end"
+        assert line == other, (f"{page}:{number} is {line!r}, should be "
+                               f"{other!r}: run {maker} >{page}")
+    assert there == made, f"{page} has another end"
+
+
+def test_properties():
+    """docs/properties.md is what docs/make-properties prints."""
+    check_made("docs/properties.md", "docs/make-properties")
+
+
+def test_gpu_performance():
+    """docs/gpu-performance.md is what docs/make-gpu-performance prints."""
+    check_made("docs/gpu-performance.md", "docs/make-gpu-performance")
 
 
 def anchors(path):

@@ -20,9 +20,7 @@ static const CpspWidths widths_plain = {
 static void
 test_cost (void)
 {
-  g_autoptr (CpspModel) model = model_new_random (&(CpspWidths) {
-      64, {64, 128, 256, 512}, {3, 4, 6, 3}, 1024, {512, 256, 32},
-      {32, 32, 32}}, 1);
+  g_autoptr (CpspModel) model = model_new_random (&widths_published, 1);
   g_autoptr (CpspNetwork) network = cpsp_network_new (model, NULL);
   const CpspProgramParams params = {
     .height = 224,.width = 224,.batch = 1,.stream_transients = TRUE,
