@@ -54,6 +54,23 @@ typedef struct
   guint n_between;
 } Builder;
 
+CpspConvShape
+cpsp_conv_shape_of (const CpspProgram * program, guint i)
+{
+  const CpspOp *op = &program->ops[i];
+  const CpspTensor *src = &program->tensors[op->src[0]];
+  const CpspTensor *dst = &program->tensors[op->dst];
+
+  return (CpspConvShape) {
+    .type = program->params.type,.batch = program->params.batch,
+    .height = src->height,.width = src->width,
+    .c_in = src->pitch,.c_out = dst->pitch,
+    .kernel = op->conv->kernel,.stride = op->stride,
+    .dilation = op->dilation,
+    .accumulate = op->accumulate,.relu = op->relu,
+  };
+}
+
 char *
 cpsp_conv_shape_to_string (const CpspConvShape * s)
 {

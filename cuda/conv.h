@@ -12,7 +12,7 @@
 #pragma once
 
 #include "api.h"
-#include "types.h"
+#include "network.h"
 
 G_BEGIN_DECLS
 
@@ -63,6 +63,8 @@ typedef struct
 gboolean cpsp_conv_plan_run (const CpspConvPlan * plan, cudnnHandle_t handle,
     const CpspConvMemory * memory, GError ** error);
 
+// The convolution that is operation I.
+CpspConvShape cpsp_conv_shape_of (const CpspProgram * program, guint i);
 // (transfer full)
 char *cpsp_conv_shape_to_string (const CpspConvShape * shape);
 

@@ -14,12 +14,12 @@
  */
 #include "network.h"
 
+#include "arena.h"
 #include "error.h"
 
 #include <math.h>
 
 #define BATCH_NORM_EPSILON 1e-5f
-#define ARENA_ALIGN 64
 
 static const guint grid_sizes[CPSP_N_GRIDS] = { 1, 2, 3, 6 };
 
@@ -741,26 +741,6 @@ level (Builder * b, guint number, gboolean want_p4, gint * p1, gint * p4)
   *p1 = prediction (b, logit, 1);
 }
 
-static gint
-compare_size (gconstpointer a, gconstpointer b)
-{
-  const CpspTensor *x = *(CpspTensor * const *) a;
-  const CpspTensor *y = *(CpspTensor * const *) b;
-
-  if (x->size != y->size)
-    return x->size > y->size ? -1 : 1;
-  return x < y ? -1 : x > y;
-}
-
-static gint
-compare_offset (gconstpointer a, gconstpointer b)
-{
-  const CpspTensor *x = *(CpspTensor * const *) a;
-  const CpspTensor *y = *(CpspTensor * const *) b;
-
-  return x->offset < y->offset ? -1 : x->offset > y->offset;
-}
-
 // FALSE if the tensor's size does not fit a gsize.
 static gboolean
 compute_size (CpspTensor * t, guint batch)
@@ -771,13 +751,11 @@ compute_size (CpspTensor * t, guint batch)
       g_size_checked_mul (&t->size, t->size, cpsp_type_size (t->type));
 }
 
-// Largest first, each at the lowest place that is free all its life. FALSE if
-// no memory could be as large as that.
+// FALSE if no memory could be as large as that.
 static gboolean
 plan_arena (CpspProgram * program)
 {
-  g_autoptr (GPtrArray) order = g_ptr_array_new ();
-  g_autoptr (GPtrArray) placed = g_ptr_array_new ();
+  g_autoptr (GPtrArray) tensors = g_ptr_array_new ();
 
   for (guint i = 0; i < program->n_tensors; i++) {
     CpspTensor *t = &program->tensors[i];
@@ -785,30 +763,10 @@ plan_arena (CpspProgram * program)
     if (!compute_size (t, program->params.batch) || t->size > G_MAXSSIZE)
       return FALSE;
     if (!(t->transient && program->params.stream_transients))
-      g_ptr_array_add (order, t);
+      g_ptr_array_add (tensors, t);
   }
-  g_ptr_array_sort (order, compare_size);
-  for (guint i = 0; i < order->len; i++) {
-    CpspTensor *t = g_ptr_array_index (order, i);
-
-    t->offset = 0;
-    for (guint j = 0; j < placed->len; j++) {
-      const CpspTensor *other = g_ptr_array_index (placed, j);
-      gboolean together = program->params.keep_all ||
-          (t->first_op <= other->last_op && other->first_op <= t->last_op);
-
-      if (together && t->offset + t->size > other->offset)
-        t->offset = MAX (t->offset, (other->offset + other->size +
-                ARENA_ALIGN - 1) & ~(gsize) (ARENA_ALIGN - 1));
-    }
-    g_ptr_array_add (placed, t);
-    g_ptr_array_sort (placed, compare_offset);
-    program->arena_size = MAX (program->arena_size, t->offset + t->size);
-    // So that no sum of two of them can wrap.
-    if (program->arena_size > G_MAXSSIZE)
-      return FALSE;
-  }
-  return TRUE;
+  return cpsp_arena_place ((CpspTensor **) tensors->pdata, tensors->len,
+      program->params.keep_all, &program->arena_size);
 }
 
 CpspProgram *
