@@ -26,7 +26,11 @@ typedef struct
 {
   guint threads;                // CPU: 0: as many as the process may use
   guint device_id;              // GPU
-} CpspDeviceParams;
+  guint attempt;                // GPU: leave out so many ways to convolve
+  gsize workspace;              // GPU: bytes that a convolution may use
+} CpspDeviceParams;             // besides its tensors; 0: the default
+
+#define CPSP_WORKSPACE_DEFAULT ((gsize) 64 << 20)
 
 typedef struct
 {
@@ -36,6 +40,9 @@ typedef struct
   guint batch;                  // crops at once that suit it
   gboolean streams_transients;  // see CpspProgramParams
   gsize memory;                 // bytes reserved, weights not counted
+  // The name tells all that its numbers depend on: to be used only if it has
+  // passed the self-test.
+  gboolean self_test;
 } CpspDeviceInfo;
 
 typedef enum
