@@ -230,6 +230,7 @@ post_engine_message (GstCascadePspRefine * self, GstMessageType type,
       code = GST_RESOURCE_ERROR_NO_SPACE_LEFT;
       break;
     case CPSP_ERROR_DEVICE:
+    case CPSP_ERROR_SELF_TEST:
       domain = GST_LIBRARY_ERROR;
       code = GST_LIBRARY_ERROR_FAILED;
       break;
@@ -265,6 +266,8 @@ find_model (const char *location)
 static void
 describe_refiner (GstCascadePspRefine * self, const char *location)
 {
+  const GError *passed_over;
+
   GST_OBJECT_LOCK (self);
   g_free (self->report.model);
   self->report.model = g_strdup (location);
@@ -276,6 +279,12 @@ describe_refiner (GstCascadePspRefine * self, const char *location)
   GST_OBJECT_UNLOCK (self);
   GST_INFO_OBJECT (self, "%s in %s on %s", location, self->report.precision,
       self->report.device);
+  // What is not here is no fault; what is, and computes wrong, may be one.
+  passed_over = cpsp_refiner_get_passed_over (self->refiner);
+  if (passed_over)
+    GST_CAT_LEVEL_LOG (GST_CAT_DEFAULT,
+        passed_over->code == CPSP_ERROR_SELF_TEST ? GST_LEVEL_WARNING :
+        GST_LEVEL_INFO, self, "not used: %s", passed_over->message);
 }
 
 static gboolean

@@ -19,6 +19,7 @@ typedef enum
   CPSP_ERROR_NO_MEMORY,
   CPSP_ERROR_DEVICE,            // a backend or its device failed
   CPSP_ERROR_ARGUMENT,          // a setting or size that cannot work
+  CPSP_ERROR_SELF_TEST,         // a device computes wrong numbers
 } CpspError;
 
 GQuark cpsp_error_quark (void);

@@ -5,6 +5,7 @@
 #include "refiner.h"
 
 #include "budget.h"
+#include "choose.h"
 #include "tiles.h"
 
 #include <math.h>
@@ -50,10 +51,9 @@ typedef struct
 
 struct _CpspRefiner
 {
-  const CpspBackend *backend;
-  CpspDevice *device;
-  CpspDeviceInfo info;
-  CpspType type;
+  CpspRefinerParams params;
+  CpspChoiceOfDevice on;        // what it runs on
+  guint batch;                  // Local crops at once
   CpspNetwork *network;
 
   // What is prepared; width 0: nothing.
@@ -89,81 +89,19 @@ typedef struct
   double last_speed;            // of the last one: ms per multiply-accumulate
 } Job;
 
-// In the order in which AUTO tries them.
-static const struct
-{
-  CpspBackendChoice choice;
-  const CpspBackend *backend;
-} backends[] = {
-  {CPSP_BACKEND_CPU, &cpsp_backend_cpu},
-  {CPSP_BACKEND_CPU, &cpsp_backend_reference},
-};
-
-static gboolean
-open_device (CpspRefiner * refiner, const CpspRefinerParams * params,
-    GError ** error)
-{
-  const CpspDeviceParams device_params = {
-    .threads = params->threads,.device_id = params->device_id,
-  };
-  g_autoptr (GString) reason = g_string_new (NULL);
-  GError *refused = NULL;
-
-  for (guint i = 0; i < G_N_ELEMENTS (backends); i++) {
-    if (params->backend != CPSP_BACKEND_AUTO &&
-        params->backend != backends[i].choice)
-      continue;
-    refiner->backend = backends[i].backend;
-    refiner->device = refiner->backend->open (&device_params, &refused);
-    if (refiner->device) {
-      refiner->backend->describe (refiner->device, &refiner->info);
-      // A better one that could not be opened shows in the name.
-      if (reason->len > 0)
-        g_snprintf (refiner->info.name + strlen (refiner->info.name),
-            sizeof refiner->info.name - strlen (refiner->info.name), " (%s)",
-            reason->str);
-      return TRUE;
-    }
-    g_string_append_printf (reason, "%s%s: %s", reason->len ? "; " : "",
-        backends[i].backend->name, refused->message);
-    g_clear_error (&refused);
-  }
-  g_set_error (error, CPSP_ERROR, CPSP_ERROR_DEVICE, "%s", reason->len ?
-      reason->str : "this build has no CUDA backend");
-  return FALSE;
-}
-
-static gboolean
-choose_type (CpspRefiner * refiner, CpspPrecision precision, GError ** error)
-{
-  static const CpspType types[] = {
-    [CPSP_PRECISION_FP32] = CPSP_TYPE_F32,
-    [CPSP_PRECISION_BF16] = CPSP_TYPE_BF16,
-    [CPSP_PRECISION_FP16] = CPSP_TYPE_F16,
-  };
-
-  refiner->type = precision == CPSP_PRECISION_AUTO ?
-      refiner->info.fastest_type : types[precision];
-  if (refiner->info.types & (1 << refiner->type))
-    return TRUE;
-  g_set_error (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT,
-      "%s cannot compute in %s", refiner->info.name,
-      cpsp_type_name (refiner->type));
-  return FALSE;
-}
-
 CpspRefiner *
 cpsp_refiner_new (CpspModel * model, const CpspRefinerParams * params,
     GError ** error)
 {
   CpspRefiner *refiner = g_new0 (CpspRefiner, 1);
 
-  if (!open_device (refiner, params, error) ||
-      !choose_type (refiner, params->precision, error) ||
+  refiner->params = *params;
+  if (!cpsp_choose_device (params, &refiner->on, error) ||
       !(refiner->network = cpsp_network_new (model, error))) {
     cpsp_refiner_free (refiner);
     return NULL;
   }
+  refiner->batch = refiner->on.info.batch;
   return refiner;
 }
 
@@ -171,7 +109,7 @@ static void
 clear_plane (CpspRefiner * refiner, CpspPlane ** plane)
 {
   if (*plane)
-    refiner->backend->plane_free (*plane);
+    refiner->on.backend->plane_free (*plane);
   *plane = NULL;
 }
 
@@ -179,7 +117,7 @@ static void
 clear_level (CpspRefiner * refiner, Level * level)
 {
   if (level->plan)
-    refiner->backend->plan_free (level->plan);
+    refiner->on.backend->plan_free (level->plan);
   if (level->program)
     cpsp_program_free (level->program);
   level->plan = NULL;
@@ -217,23 +155,28 @@ cpsp_refiner_free (CpspRefiner * refiner)
   }
   cpsp_memory_clear (&refiner->regions);
   cpsp_memory_clear (&refiner->crops);
-  if (refiner->device)
-    refiner->backend->close (refiner->device);
+  cpsp_choice_clear (&refiner->on);
   if (refiner->network)
     cpsp_network_unref (refiner->network);
   g_free (refiner);
 }
 
+const GError *
+cpsp_refiner_get_passed_over (const CpspRefiner * refiner)
+{
+  return refiner->on.passed_over;
+}
+
 const char *
 cpsp_refiner_get_device_name (const CpspRefiner * refiner)
 {
-  return refiner->info.name;
+  return refiner->on.info.name;
 }
 
 CpspType
 cpsp_refiner_get_type (const CpspRefiner * refiner)
 {
-  return refiner->type;
+  return refiner->on.type;
 }
 
 gsize
@@ -241,7 +184,7 @@ cpsp_refiner_get_memory (const CpspRefiner * refiner)
 {
   CpspDeviceInfo info;
 
-  refiner->backend->describe (refiner->device, &info);
+  refiner->on.backend->describe (refiner->on.device, &info);
   return info.memory;
 }
 
@@ -309,8 +252,8 @@ prepare_program (CpspRefiner * refiner, Level * level, CpspCascade cascade,
     .width = padded_side (width, height),
     .height = padded_side (height, width),
     .batch = batch,
-    .type = refiner->type,
-    .stream_transients = refiner->info.streams_transients,
+    .type = refiner->on.type,
+    .stream_transients = refiner->on.info.streams_transients,
   };
 
   level->program = cpsp_program_new (refiner->network, &params, error);
@@ -319,8 +262,8 @@ prepare_program (CpspRefiner * refiner, Level * level, CpspCascade cascade,
   level->macs = 0;
   for (guint i = 0; i < level->program->n_ops; i++)
     level->macs += cpsp_program_op_macs (level->program, i);
-  level->plan = refiner->backend->plan_new (refiner->device, level->program,
-      error);
+  level->plan = refiner->on.backend->plan_new (refiner->on.device,
+      level->program, error);
   return level->plan != NULL;
 }
 
@@ -328,7 +271,7 @@ static gboolean
 prepare_plane (CpspRefiner * refiner, const Level * level, CpspPlane ** plane,
     GError ** error)
 {
-  *plane = refiner->backend->plane_new (refiner->device, level->width,
+  *plane = refiner->on.backend->plane_new (refiner->on.device, level->width,
       level->height, error);
   return *plane != NULL;
 }
@@ -362,7 +305,7 @@ prepare_local (CpspRefiner * refiner, guint width, guint height,
         MIN (height, refiner->settings.crop_size)
   };
   return prepare_program (refiner, level,
-      last ? CPSP_CASCADE_LOCAL : CPSP_CASCADE_LOCAL_P4, refiner->info.batch,
+      last ? CPSP_CASCADE_LOCAL : CPSP_CASCADE_LOCAL_P4, refiner->batch,
       error) &&
       prepare_plane (refiner, level, &level->sum1, error) &&
       prepare_plane (refiner, level, &level->weight, error) && (last ||
@@ -419,7 +362,7 @@ plan_tiles (CpspRefiner * refiner, Level * level, const Level * coarser,
 {
   const CpspSettings *settings = &refiner->settings;
   CpspTilePlan *tiles = &level->tiles;
-  const float *p1 = refiner->backend->plane_map (coarser->p1, error);
+  const float *p1 = refiner->on.backend->plane_map (coarser->p1, error);
   const CpspRect *regions;
   guint n_regions;
 
@@ -514,7 +457,7 @@ static gboolean
 time_global (CpspRefiner * refiner, const Level * level, double *ms,
     GError ** error)
 {
-  const CpspBackend *backend = refiner->backend;
+  const CpspBackend *backend = refiner->on.backend;
   static const guint8 grey = 128;
   const CpspComponent component = {.data = &grey,.depth = 8 };
   const CpspImageView image = {
@@ -531,14 +474,14 @@ time_global (CpspRefiner * refiner, const Level * level, double *ms,
   for (guint i = 0; i < 4; i++) {
     gint64 begun;
 
-    if (!backend->set_frame (refiner->device, &image, &mask, error) ||
+    if (!backend->set_frame (refiner->on.device, &image, &mask, error) ||
         !backend->load_image (level->plan, 0, &crop, error) ||
         !backend->load_coarse (level->plan, 0, &crop, 0, error) ||
-        !backend->synchronise (refiner->device, error))
+        !backend->synchronise (refiner->on.device, error))
       return FALSE;
     begun = g_get_monotonic_time ();
     if (!backend->plan_run (level->plan, 0, level->program->n_ops, error) ||
-        !backend->synchronise (refiner->device, error))
+        !backend->synchronise (refiner->on.device, error))
       return FALSE;
     *ms = MIN (*ms, (g_get_monotonic_time () - begun) / 1000.0);
   }
@@ -594,22 +537,31 @@ cpsp_refiner_is_prepared (const CpspRefiner * refiner,
       settings->enlarge_small == old->enlarge_small;
 }
 
-gboolean
-cpsp_refiner_prepare (CpspRefiner * refiner, const CpspSettings * settings,
+// Leaves the device, which has failed with WHY (transfer full), for another.
+// FALSE: there is none, and WHY is the error.
+static gboolean
+fall_back (CpspRefiner * refiner, GError * why, GError ** error)
+{
+  CpspChoiceOfDevice another = { 0 };
+
+  if (!cpsp_choose_another (&refiner->params, &refiner->on, why, &another,
+          error))
+    return FALSE;
+  unprepare (refiner);
+  cpsp_choice_clear (&refiner->on);
+  refiner->on = another;
+  refiner->batch = another.info.batch;
+  refiner->budget = (CpspBudget) { 0 };
+  return TRUE;
+}
+
+static gboolean
+prepare_size (CpspRefiner * refiner, const CpspSettings * settings,
     guint width, guint height, gboolean budgeted, GError ** error)
 {
   Level old = { 0 };
   gboolean ok = TRUE;
 
-  if (!cpsp_settings_check (settings, error))
-    return FALSE;
-  if (width == 0 || height == 0 || width > CPSP_FRAME_SIZE_MAX ||
-      height > CPSP_FRAME_SIZE_MAX) {
-    g_set_error (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT,
-        "frames of %ux%u: sides must be within 1 and %u", width, height,
-        CPSP_FRAME_SIZE_MAX);
-    return FALSE;
-  }
   if (!cpsp_refiner_is_prepared (refiner, settings, width, height, FALSE)) {
     // An old plan stays until the new ones are made, and keeps the weights
     // that they share.
@@ -630,6 +582,33 @@ cpsp_refiner_prepare (CpspRefiner * refiner, const CpspSettings * settings,
   if (!ok)
     unprepare (refiner);
   return ok;
+}
+
+gboolean
+cpsp_refiner_prepare (CpspRefiner * refiner, const CpspSettings * settings,
+    guint width, guint height, gboolean budgeted, GError ** error)
+{
+  if (!cpsp_settings_check (settings, error))
+    return FALSE;
+  if (width == 0 || height == 0 || width > CPSP_FRAME_SIZE_MAX ||
+      height > CPSP_FRAME_SIZE_MAX) {
+    g_set_error (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT,
+        "frames of %ux%u: sides must be within 1 and %u", width, height,
+        CPSP_FRAME_SIZE_MAX);
+    return FALSE;
+  }
+  for (;;) {
+    GError *why = NULL;
+
+    if (prepare_size (refiner, settings, width, height, budgeted, &why))
+      return TRUE;
+    if (why->code == CPSP_ERROR_NO_MEMORY && refiner->batch > 1) {
+      refiner->batch /= 2;
+      g_error_free (why);
+    } else if (!fall_back (refiner, why, error)) {
+      return FALSE;
+    }
+  }
 }
 
 // The mask, as it is
@@ -766,14 +745,14 @@ static gboolean
 load_global (CpspRefiner * refiner, const Level * level, const Job * job,
     GError ** error)
 {
-  const CpspBackend *backend = refiner->backend;
+  const CpspBackend *backend = refiner->on.backend;
 
-  return backend->set_frame (refiner->device, job->frame->image,
+  return backend->set_frame (refiner->on.device, job->frame->image,
       job->frame->mask, error) &&
       backend->load_image (level->plan, 0, &level->crop, error) &&
       backend->load_coarse (level->plan, 0, &level->crop,
       refiner->settings.mask_threshold, error) &&
-      backend->synchronise (refiner->device, error);
+      backend->synchronise (refiner->on.device, error);
 }
 
 // How many of LEVEL's operations from FIRST on make a slice. What streams and
@@ -808,7 +787,7 @@ is_time_over (const CpspRefiner * refiner, const Job * job)
 static gboolean
 run_global (CpspRefiner * refiner, Job * job, GError ** error)
 {
-  const CpspBackend *backend = refiner->backend;
+  const CpspBackend *backend = refiner->on.backend;
   Unfinished *rest = &refiner->unfinished;
   const Level *level = rest->level;
   guint n_ops = level->program->n_ops;
@@ -820,7 +799,7 @@ run_global (CpspRefiner * refiner, Job * job, GError ** error)
 
     if (!backend->plan_run (level->plan, rest->n_ops, n, error) ||
         (job->frame->limit_ms > 0 &&
-            !backend->synchronise (refiner->device, error)))
+            !backend->synchronise (refiner->on.device, error)))
       return FALSE;
     rest->n_ops += n;
   }
@@ -832,7 +811,7 @@ run_global (CpspRefiner * refiner, Job * job, GError ** error)
   rest->level = NULL;
   if (!backend->store (level->plan, 0, CPSP_OUTPUT_P1, level->p1, error) ||
       !backend->store (level->plan, 0, CPSP_OUTPUT_P4, level->p4, error) ||
-      !backend->synchronise (refiner->device, error))
+      !backend->synchronise (refiner->on.device, error))
     return FALSE;
   count_runs (job, level, 1, begun);
   job->stats->global_size = MAX (level->width, level->height);
@@ -844,7 +823,7 @@ static gboolean
 run_tiles (CpspRefiner * refiner, Level * level, const Level * coarser,
     guint first, guint n, GError ** error)
 {
-  const CpspBackend *backend = refiner->backend;
+  const CpspBackend *backend = refiner->on.backend;
 
   for (guint i = 0; i < n; i++) {
     const CpspTile *tile = &level->tiles.tiles[first + i];
@@ -932,28 +911,28 @@ static gboolean
 run_level (CpspRefiner * refiner, Level * level, const Level * coarser,
     Job * job, GError ** error)
 {
-  const CpspBackend *backend = refiner->backend;
+  const CpspBackend *backend = refiner->on.backend;
   guint n = level->tiles.n_tiles, n_tiles = 0, n_before = job->n_crop_runs;
   gint64 begun;
 
-  if (!backend->synchronise (refiner->device, error))
+  if (!backend->synchronise (refiner->on.device, error))
     return FALSE;
   begun = g_get_monotonic_time ();
   while (n_tiles < n && has_room (refiner, level, job)) {
-    guint some = MIN (refiner->info.batch, n - n_tiles);
+    guint some = MIN (refiner->batch, n - n_tiles);
     gint64 before = g_get_monotonic_time ();
 
     // With a budget, what is enqueued has to have happened for the clock to
     // tell what is left.
     if (!run_tiles (refiner, level, coarser, n_tiles, some, error) ||
         (job->frame->budget_ms > 0 &&
-            !backend->synchronise (refiner->device, error)))
+            !backend->synchronise (refiner->on.device, error)))
       return FALSE;
     job->last_speed = ms_since (before) / level->macs;
     job->n_crop_runs++;
     n_tiles += some;
   }
-  if (!backend->synchronise (refiner->device, error))
+  if (!backend->synchronise (refiner->on.device, error))
     return FALSE;
   count_runs (job, level, job->n_crop_runs - n_before, begun);
   report_tiles (refiner, level, n_tiles, job);
@@ -964,7 +943,7 @@ static gboolean
 local_step (CpspRefiner * refiner, Level * level, const Level * coarser,
     Job * job, GError ** error)
 {
-  const CpspBackend *backend = refiner->backend;
+  const CpspBackend *backend = refiner->on.backend;
 
   if (!plan_tiles (refiner, level, coarser, job, error) ||
       !backend->plane_clear (level->sum1, error) ||
@@ -976,8 +955,8 @@ local_step (CpspRefiner * refiner, Level * level, const Level * coarser,
     CpspResult p1 = local_result (refiner, level, level->sum1, coarser->p1);
     CpspResult p4 = local_result (refiner, level, level->sum4, coarser->p4);
 
-    return backend->finish_plane (refiner->device, &p1, level->p1, error) &&
-        backend->finish_plane (refiner->device, &p4, level->p4, error);
+    return backend->finish_plane (refiner->on.device, &p1, level->p1, error)
+        && backend->finish_plane (refiner->on.device, &p4, level->p4, error);
   }
   return TRUE;
 }
@@ -1005,9 +984,9 @@ finish (CpspRefiner * refiner, const Level * global, gboolean local,
           CPSP_RESIZE_CORNERS : CPSP_RESIZE_BILINEAR,
     };
   }
-  return refiner->backend->finish_alpha (refiner->device, &result, alpha,
+  return refiner->on.backend->finish_alpha (refiner->on.device, &result, alpha,
       error) &&
-      refiner->backend->synchronise (refiner->device, error);
+      refiner->on.backend->synchronise (refiner->on.device, error);
 }
 
 static gboolean
@@ -1128,27 +1107,25 @@ conclude (CpspRefiner * refiner, const Job * job)
       stats->finish_ms);
 }
 
-gboolean
-cpsp_refiner_refine (CpspRefiner * refiner, const CpspSettings * settings,
+static gboolean
+refine_frame (CpspRefiner * refiner, const CpspSettings * settings,
     const CpspFrame * frame, const CpspAlphaView * alpha, CpspStats * stats,
     GError ** error)
 {
   const CpspImageView *image = frame->image;
   const CpspMaskView *mask = frame->mask;
-  CpspStats ignored;
-  Job job = {.frame = frame,.stats = stats ? stats : &ignored };
+  Job job = {.frame = frame,.stats = stats };
   CpspRect bounds;
   gboolean uniform;
 
-  *job.stats = (CpspStats) { 0 };
-  if (!check_frame (frame, alpha, error) ||
-      !cpsp_refiner_prepare (refiner, settings, image->width, image->height,
+  *stats = (CpspStats) { 0 };
+  if (!cpsp_refiner_prepare (refiner, settings, image->width, image->height,
           frame->budget_ms > 0, error))
     return FALSE;
   refiner->n_crops = 0;
   refiner->unfinished.level = NULL;
   job.begun = g_get_monotonic_time ();
-  job.stats->crops_grid = refiner->crops_grid;
+  stats->crops_grid = refiner->crops_grid;
   bounds = mask_bounds (mask, settings->mask_threshold, &uniform);
   // Without a boundary there is nothing to refine.
   if (uniform) {
@@ -1157,15 +1134,24 @@ cpsp_refiner_refine (CpspRefiner * refiner, const CpspSettings * settings,
     job.object = object_region (&bounds, mask, image->width, image->height);
     if (!refine_steps (refiner, &job, alpha, error)) {
       // Nothing may still read the views when we return.
-      refiner->backend->synchronise (refiner->device, NULL);
+      refiner->on.backend->synchronise (refiner->on.device, NULL);
       refiner->unfinished.level = NULL;
       return FALSE;
     }
   }
-  job.stats->total_ms = ms_since (job.begun);
+  stats->total_ms = ms_since (job.begun);
   if (!uniform)
     conclude (refiner, &job);
   return TRUE;
+}
+
+// The unfinished frame is lost with the device, which failed with WHY (transfer
+// full); the next one has another device. FALSE: there is none.
+static gboolean
+give_up (CpspRefiner * refiner, GError * why, GError ** error)
+{
+  refiner->unfinished.level = NULL;
+  return fall_back (refiner, why, error);
 }
 
 gboolean
@@ -1180,6 +1166,7 @@ cpsp_refiner_resume (CpspRefiner * refiner, double limit_ms,
     .frame = &frame,.stats = stats ? stats : &ignored,
     .network_ms = rest->network_ms,.begun = g_get_monotonic_time ()
   };
+  GError *why = NULL;
   gint64 at;
 
   if (!level || !(limit_ms > 0) || !alpha_is_aligned (alpha) ||
@@ -1190,20 +1177,38 @@ cpsp_refiner_resume (CpspRefiner * refiner, double limit_ms,
     return FALSE;
   }
   *job.stats = rest->stats;
-  if (!run_global (refiner, &job, error)) {
-    refiner->unfinished.level = NULL;
-    return FALSE;
-  }
+  job.stats->unfinished = FALSE;
+  if (!run_global (refiner, &job, &why))
+    return give_up (refiner, why, error);
   job.stats->global_ms += ms_since (job.begun);
   at = g_get_monotonic_time ();
   if (!job.stats->unfinished) {
     job.stats->local_skipped = refiner->n_locals > 0;
-    if (!finish (refiner, level, FALSE, alpha, error))
-      return FALSE;
+    if (!finish (refiner, level, FALSE, alpha, &why))
+      return give_up (refiner, why, error);
     job.stats->finish_ms = ms_since (at);
   }
   job.stats->total_ms += ms_since (job.begun);
   conclude (refiner, &job);
+  return TRUE;
+}
+
+gboolean
+cpsp_refiner_refine (CpspRefiner * refiner, const CpspSettings * settings,
+    const CpspFrame * frame, const CpspAlphaView * alpha, CpspStats * stats,
+    GError ** error)
+{
+  CpspStats ignored;
+  GError *why = NULL;
+
+  if (!check_frame (frame, alpha, error))
+    return FALSE;
+  while (!refine_frame (refiner, settings, frame, alpha,
+          stats ? stats : &ignored, &why)) {
+    if (!fall_back (refiner, why, error))
+      return FALSE;
+    why = NULL;
+  }
   return TRUE;
 }
 

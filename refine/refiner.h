@@ -124,7 +124,11 @@ CpspRefiner *cpsp_refiner_new (CpspModel * model,
 void cpsp_refiner_free (CpspRefiner * refiner);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (CpspRefiner, cpsp_refiner_free)
 
-// The device's name and the precision in use, for logs and statistics.
+// Why a better device, or a better way to use this one, was passed over
+// (SELF_TEST: it is here, but computes wrong numbers). NULL: none was.
+const GError *cpsp_refiner_get_passed_over (const CpspRefiner * refiner);
+// The device's name and the precision in use, for logs and statistics. With
+// CPSP_BACKEND_AUTO they change when a device fails while it is used.
 const char *cpsp_refiner_get_device_name (const CpspRefiner * refiner);
 CpspType cpsp_refiner_get_type (const CpspRefiner * refiner);
 // Bytes that the refiner's programs and planes take, weights not counted.
@@ -165,7 +169,8 @@ gboolean cpsp_refiner_refine (CpspRefiner * refiner,
 // ends with the Global step; of the frame's own views nothing is read. STATS
 // (nullable) is what the frame took in all, `unfinished` again or not. An
 // ARGUMENT error if there is nothing to go on with: cpsp_refiner_refine() and
-// a cpsp_refiner_prepare() for something else give it up.
+// a cpsp_refiner_prepare() for something else give it up. If the device fails
+// and another one takes its place, the frame is lost and ALPHA stays as it was.
 gboolean cpsp_refiner_resume (CpspRefiner * refiner, double limit_ms,
     const CpspAlphaView * alpha, CpspStats * stats, GError ** error);
 
