@@ -22,12 +22,18 @@
 #include "shim.h"
 #endif
 
+#ifdef __CUDACC__
+// Memory of a block, for COUNT elements.
+#define SHARED(type, name, count) alignas (16) __shared__ type name[count]
+#endif
+
 /* Launching, on the host */
 
 #define THREADS 256             // of a block, where nothing else is said
 
-#define KERNEL(name, threads, Args, body) \
-extern "C" __global__ void __launch_bounds__ (threads) \
+// BOUNDS: its threads, or those and blocks on a multiprocessor.
+#define KERNEL(name, bounds, Args, body) \
+extern "C" __global__ void __launch_bounds__ (bounds) \
 name (const __grid_constant__ Args args) \
 { \
   body (args); \

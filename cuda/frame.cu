@@ -10,7 +10,7 @@
 #define FRAME_COLUMNS 32
 #define FRAME_ROWS 8
 #define FRAME_THREADS (FRAME_COLUMNS * FRAME_ROWS)
-#define RESULT_PIXELS 4
+#define RESULT_PIXELS 4u
 
 // Of the training images (ImageNet), R, G, B.
 static const float image_mean[3] = { 0.485f, 0.456f, 0.406f };

@@ -12,6 +12,9 @@
 #define HEAD_ROWS 32
 #define HEAD_HIDDEN CPSP_CUDA_HEAD_BLOCK
 #define HEAD_THREADS (HEAD_PIXELS / 4 * HEAD_HIDDEN / 4)
+// As many blocks on a multiprocessor as registers are left for 16 sums and
+// what is on its way; left alone, the compiler aims at more and spills.
+#define HEAD_BOUNDS HEAD_THREADS, 4
 
 template <typename T> struct Head
 {
@@ -76,8 +79,8 @@ template <typename T>
 __device__ static inline void
 head (const Head<T> &a)
 {
-  __shared__ alignas (16) float values[HEAD_ROWS * HEAD_PIXELS];
-  __shared__ alignas (16) float weights[HEAD_ROWS * HEAD_HIDDEN];
+  SHARED (float, values, HEAD_ROWS * HEAD_PIXELS);
+  SHARED (float, weights, HEAD_ROWS * HEAD_HIDDEN);
   const size_t first_pixel = (size_t) blockIdx.x * HEAD_PIXELS;
   const unsigned lane_hidden = threadIdx.x % (HEAD_HIDDEN / 4) * 4;
   const unsigned lane_pixel = threadIdx.x / (HEAD_HIDDEN / 4) * 4;
@@ -148,8 +151,8 @@ head (const Head<T> &a)
   }
 }
 
-KERNEL (cpsp_head_f16, HEAD_THREADS, Head<__half>, head)
-KERNEL (cpsp_head_f32, HEAD_THREADS, Head<float>, head)
+KERNEL (cpsp_head_f16, HEAD_BOUNDS, Head<__half>, head)
+KERNEL (cpsp_head_f32, HEAD_BOUNDS, Head<float>, head)
 
 template <typename T>
 static int

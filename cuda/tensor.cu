@@ -131,7 +131,7 @@ template <typename T>
 __device__ static inline void
 grid_pool (const GridPool<T> &a)
 {
-  __shared__ float partial[GRID_WARPS][GRID_VECTORS * 8];
+  SHARED (float, partial, GRID_WARPS * GRID_VECTORS * 8);
   const unsigned vector = threadIdx.x % GRID_VECTORS;
   const unsigned lane = threadIdx.x / GRID_VECTORS;
   const unsigned channel = (blockIdx.x * GRID_VECTORS + vector) * 8;
@@ -166,7 +166,7 @@ grid_pool (const GridPool<T> &a)
       sum.v[k] += __shfl_xor_sync (0xffffffff, sum.v[k], mask);
   }
   if (threadIdx.x % 32 < GRID_VECTORS)
-    store8 (&partial[threadIdx.x / 32][vector * 8], sum);
+    store8 (partial + (threadIdx.x / 32 * GRID_VECTORS + vector) * 8, sum);
   __syncthreads ();
 
   if (threadIdx.x < GRID_VECTORS && channel < a.dst.pitch) {
@@ -174,7 +174,7 @@ grid_pool (const GridPool<T> &a)
         (columns.end - columns.first));
 
     for (int warp = 1; warp < GRID_WARPS; warp++) {
-      const Vec8 in = load8 (&partial[warp][vector * 8]);
+      const Vec8 in = load8 (partial + (warp * GRID_VECTORS + vector) * 8);
 
 #pragma unroll
       for (int k = 0; k < 8; k++)

@@ -6,6 +6,7 @@
  *
  * The seed is printed. Repeat a run with `--seed N` or CPSP_TEST_SEED=N; a
  * test draws the same numbers whether it runs alone (-p) or with the others.
+ * CPSP_TEST_ITERATIONS=N: N cases of each kind instead of ITERATIONS.
  * Compiled with CPSP_TEST_BACKEND=<table>, the same tests check another one.
  */
 #include "ops-common.h"
@@ -20,6 +21,7 @@ extern const CpspBackend CPSP_TEST_BACKEND;
 
 static Rig reference, tested;
 static guint32 seed;
+static guint iterations = ITERATIONS;
 
 // The same numbers for the same seed and test.
 static GRand *
@@ -429,7 +431,7 @@ test_op (gconstpointer user_data)
 
   if (!can_compare (data->type))
     return;
-  for (guint i = 0; i < ITERATIONS; i++) {
+  for (guint i = 0; i < iterations; i++) {
     gboolean ok;
     Case c;
 
@@ -799,7 +801,7 @@ test_load (gconstpointer user_data)
 
   if (!can_compare (type))
     return;
-  for (guint i = 0; ok && i < 3 * ITERATIONS; i++) {
+  for (guint i = 0; ok && i < 3 * iterations; i++) {
     const guint width = pick (r, 1, 70), height = pick (r, 1, 70);
     LoadParams params = {.load = load };
     LoadParams low, high;
@@ -965,7 +967,7 @@ test_accumulate (gconstpointer user_data)
 
   if (!can_compare (type))
     return;
-  for (guint i = 0; ok && i < ITERATIONS; i++) {
+  for (guint i = 0; ok && i < iterations; i++) {
     const guint width = pick (r, 1, 60), height = pick (r, 1, 60);
     const gboolean has_weight = !chance (r, 4);
     GString *text = g_string_new ("accumulate");
@@ -1021,7 +1023,7 @@ test_store (gconstpointer user_data)
 
   if (!can_compare (type))
     return;
-  for (guint i = 0; ok && i < ITERATIONS; i++) {
+  for (guint i = 0; ok && i < iterations; i++) {
     const CpspBackend *backend = tested.backend;
     CpspTensor tensors[3 * CASE_TENSORS + 1];
     CpspProgram program;
@@ -1203,7 +1205,7 @@ test_finish (void)
 
   if (!can_compare (CPSP_TYPE_F32))
     return;
-  for (guint i = 0; ok && i < 2 * ITERATIONS; i++) {
+  for (guint i = 0; ok && i < 2 * iterations; i++) {
     FinishParams params = {
       .width = pick (r, 1, 60),.height = pick (r, 1, 60),
       .resize = pick (r, 0, 2),.binarise = chance (r, 2),
@@ -1924,8 +1926,7 @@ add_hand_tests (const char *name, GTestDataFunc run)
 int
 main (int argc, char **argv)
 {
-  // No backend computes in fp16 yet.
-  const CpspType types[] = { CPSP_TYPE_F32, CPSP_TYPE_BF16 };
+  const CpspType types[] = { CPSP_TYPE_F32, CPSP_TYPE_F16, CPSP_TYPE_BF16 };
   const char *const loads[] = { "image", "coarse", "masks" };
   const CpspBackend *backend = &CPSP_TEST_BACKEND;
   static OpTestData op_data[G_N_ELEMENTS (op_tests) *
@@ -1935,6 +1936,8 @@ main (int argc, char **argv)
   int status;
 
   seed = take_seed (&argc, argv);
+  if (g_getenv ("CPSP_TEST_ITERATIONS"))
+    iterations = (guint) atoi (g_getenv ("CPSP_TEST_ITERATIONS"));
   g_test_init (&argc, &argv, NULL);
   g_test_message ("seed %u: repeat with --seed %u", seed, seed);
   if (!rig_open (&reference, &cpsp_backend_reference, &error))
