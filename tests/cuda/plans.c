@@ -218,7 +218,8 @@ static CpspConvPlan *
 plan_one (const CpspGpuApi * table, CpspType type, gsize limit,
     GError ** error)
 {
-  cudnnBackendDescriptor_t description = make_description (&targets[QUICK_TARGET]);
+  cudnnBackendDescriptor_t description =
+      make_description (&targets[QUICK_TARGET]);
   const CpspConvShape shape = {
     type, 1, 113, 113, 512, 512, 3, 1, 1, TRUE, TRUE
   };

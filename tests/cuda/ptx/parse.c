@@ -5,6 +5,7 @@
  */
 #include "program.h"
 
+#include <stdio.h>
 #include <string.h>
 
 typedef struct
@@ -631,6 +632,17 @@ kernel_free (gpointer data)
   g_free (kernel);
 }
 
+// .maxntid and the like, behind the parameters.
+static void
+parse_directives (PtxKernel * kernel, const char *text)
+{
+  const char *at = strstr (text, ".maxntid ");
+  guint x, y = 1, z = 1;
+
+  if (at && sscanf (at, ".maxntid %u, %u, %u", &x, &y, &z) >= 1)
+    kernel->max_threads = x * y * z;
+}
+
 // Nothing runs beyond the last instruction.
 static gboolean
 ends (const PtxKernel * kernel)
@@ -659,8 +671,8 @@ parse_kernel (Parser * p, PtxModule * module)
   params = take (p, ")");
   parse_params (p, params);
   p->at += *p->at == ')';
-  // .maxntid and the like
   directives = take (p, "{");
+  parse_directives (kernel, directives);
   p->at += *p->at == '{';
   if (!p->why)
     parse_body (p);

@@ -122,6 +122,7 @@ typedef struct
   guint shared_size;            // with red zones
   GArray *code;                 // of PtxInstruction
   guint n_registers;
+  guint max_threads;            // of a block; 0: not said
 } PtxKernel;
 
 struct _PtxModule

@@ -10,7 +10,8 @@
  *  - an integer division by zero,
  *  - threads of a block at different barriers, or at one that some of them
  *    will never reach; the same for shuffles,
- *  - a thread that does not end.
+ *  - a thread that does not end,
+ *  - a block of more threads than the kernel was made for.
  *
  * Not thread-safe.
  */

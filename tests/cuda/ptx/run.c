@@ -921,7 +921,7 @@ pass_barrier (Run * run)
 }
 
 static void
-shuffle_order (Run * run, guint *order, guint n)
+shuffle_order (Run * run, guint * order, guint n)
 {
   for (guint k = n; k > 1; k--) {
     const guint other = g_rand_int_range (run->random, 0, k);
@@ -1012,7 +1012,8 @@ ptx_module_run (PtxModule * module, const char *name, PtxSize grid,
   };
   g_autofree guint *order = g_new (guint, n_blocks);
 
-  if (!kernel || n_threads == 0 || n_threads > 1024 || n_blocks == 0) {
+  if (!kernel || n_threads == 0 || n_blocks == 0 || n_threads >
+      (kernel->max_threads ? kernel->max_threads : 1024)) {
     *why = g_strdup_printf ("%s: no such kernel, or an impossible launch",
         name);
     return FALSE;

@@ -15,7 +15,7 @@ run (const char *body, guint n_blocks, guint n_threads, void *data)
 {
   g_autofree char *text = g_strdup_printf (HEAD
       ".visible .entry k(\n\t.param .u64 k_param_0\n)\n"
-      ".maxntid 1024, 1, 1\n{\n"
+      ".maxntid 64, 1, 1\n{\n"
       "\t.reg .pred %%p<9>;\n\t.reg .b32 %%r<99>;\n\t.reg .b64 %%rd<99>;\n"
       "\t.shared .align 4 .b8 pool[256];\n"
       "\tld.param.u64 %%rd1, [k_param_0];\n"
@@ -202,6 +202,16 @@ test_bugs (void)
   ptx_memory_free (data);
 }
 
+static void
+test_launch (void)
+{
+  g_autofree char *small = run ("ret;", 1, 64, NULL);
+  g_autofree char *large = run ("ret;", 1, 65, NULL);
+
+  g_assert_cmpstr (small, ==, NULL);
+  g_assert_nonnull (large);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -209,5 +219,6 @@ main (int argc, char **argv)
   g_test_add_func ("/ptx/instructions", test_instructions);
   g_test_add_func ("/ptx/together", test_together);
   g_test_add_func ("/ptx/bugs", test_bugs);
+  g_test_add_func ("/ptx/launch", test_launch);
   return g_test_run ();
 }
