@@ -4,6 +4,8 @@
  */
 #include "program.h"
 
+#include "../shim/half.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -184,26 +186,6 @@ of_double (double d)
   guint64 bits;
 
   memcpy (&bits, &d, 8);
-  return bits;
-}
-
-static float
-half_to_float (guint64 value)
-{
-  const guint16 bits = value;
-  _Float16 h;
-
-  memcpy (&h, &bits, 2);
-  return h;
-}
-
-static guint64
-float_to_half (float f)
-{
-  const _Float16 h = f;
-  guint16 bits;
-
-  memcpy (&bits, &h, 2);
   return bits;
 }
 
@@ -478,7 +460,7 @@ static guint64
 of_real (double value, guint bits)
 {
   return bits == 64 ? of_double (value) : bits == 16 ?
-      float_to_half ((float) value) : of_float ((float) value);
+      half_from_float ((float) value) : of_float ((float) value);
 }
 
 // A real number as an integer: the nearest that there is, 0 for NaN.
@@ -509,8 +491,8 @@ convert (Run * run, Thread * t, const PtxInstruction * i)
   if (to.class == PTX_F && to.lanes == 2 && from.class == PTX_F &&
       from.bits == 32) {
     // the first source is the upper half
-    put (t, i, 0, float_to_half (to_float (a)) << 16 |
-        float_to_half (to_float (get (run, t, i, 2))));
+    put (t, i, 0, (guint64) half_from_float (to_float (a)) << 16 |
+        half_from_float (to_float (get (run, t, i, 2))));
   } else if (from.class == PTX_F && from.lanes == 1) {
     value = round_as (from.bits == 64 ? to_double (a) : from.bits == 16 ?
         half_to_float (a) : to_float (a), i->modifiers);
