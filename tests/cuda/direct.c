@@ -6,7 +6,6 @@
  * size; nothing is kept between calls that need not be. Convolutions are not
  * ours and fail.
  */
-#include "alloc.h"
 #include "backend.h"
 #include "device.h"
 #include "error.h"
