@@ -501,7 +501,7 @@ case_apply (Case * c, CpspType type, gboolean absolute)
 
     values_apply (conv->weight, (gsize) conv->c_out * conv->c_in *
         conv->kernel * conv->kernel, type, absolute);
-    values_apply (conv->bias, conv->c_out, f32, absolute);
+    values_apply (conv->bias, conv->c_out, type, absolute);
   }
   values_apply (c->affine.scale, c->affine.channels, f32, absolute);
   values_apply (c->affine.shift, c->affine.channels, f32, absolute);
