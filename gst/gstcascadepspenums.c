@@ -19,7 +19,7 @@ function (void)                                                         \
  * GstCascadePspRefineBackend:
  * @auto: the fastest that can run
  * @cpu: the CPU, oneDNN
- * @cuda: an NVIDIA GPU: not in this version yet
+ * @cuda: an NVIDIA GPU, cuDNN
  *
  * What runs the network.
  *
@@ -29,14 +29,14 @@ DEFINE_ENUM (gst_cascade_psp_refine_backend_get_type,
     "GstCascadePspRefineBackend",
     {CPSP_BACKEND_AUTO, "The fastest that can run", "auto"},
     {CPSP_BACKEND_CPU, "The CPU", "cpu"},
-    {CPSP_BACKEND_CUDA, "An NVIDIA GPU: not in this version yet", "cuda"})
+    {CPSP_BACKEND_CUDA, "An NVIDIA GPU", "cuda"})
 
 /**
  * GstCascadePspRefinePrecision:
  * @auto: the fastest that the device does well
  * @fp32: 32-bit floats: the published numbers
  * @bf16: bfloat16
- * @fp16: half floats: not in this version yet
+ * @fp16: half floats: the GPU only
  *
  * Numbers that the network computes with.
  *
@@ -47,7 +47,7 @@ DEFINE_ENUM (gst_cascade_psp_refine_precision_get_type,
     {CPSP_PRECISION_AUTO, "The fastest that the device does well", "auto"},
     {CPSP_PRECISION_FP32, "32-bit floats", "fp32"},
     {CPSP_PRECISION_BF16, "bfloat16", "bf16"},
-    {CPSP_PRECISION_FP16, "Half floats: not in this version yet", "fp16"})
+    {CPSP_PRECISION_FP16, "Half floats", "fp16"})
 
 /**
  * GstCascadePspRefineLocalStep:

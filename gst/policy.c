@@ -212,7 +212,11 @@ gst_cascade_psp_policy_install (GObjectClass * object_class)
    * GstCascadePspRefine:backend:
    *
    * What runs the network. If a backend is named and cannot run, the element
-   * does not start. This version has the CPU only.
+   * does not start. `auto` takes the GPU where there is one that passes its
+   * self-test, leaves it for the CPU if it fails later, and logs why.
+   *
+   * The CUDA backend was proven by emulation: its authors have never run it
+   * on a GPU.
    *
    * Since: 0.1
    */
