@@ -1130,6 +1130,13 @@ note_refinement (GstCascadePspRefine * self, const Job * job,
 {
   const CpspStats *stats = &job->report.stats;
 
+  // A device that failed has been left for another.
+  if (!g_str_equal (self->report.device,
+          cpsp_refiner_get_device_name (self->refiner))) {
+    g_autofree char *location = g_strdup (self->report.model);
+
+    describe_refiner (self, location);
+  }
   GST_LOG_OBJECT (self, "%u of %u crops, Global step at %u, %.1f of %.1f ms%s",
       stats->crops_run, stats->crops_planned, stats->global_size,
       stats->total_ms, job->budget_ms, stats->unfinished ? ", unfinished" : "");
