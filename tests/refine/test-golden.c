@@ -28,8 +28,12 @@ typedef struct
 {
   const char *name;
   CpspPrecision precision;
-  double bound, global, both;
+  double bound, global, both, hard_both;
 } Promise;
+
+// Of this case PyTorch with convolutions rounded to fp16 gets 96.3 % right:
+//   models/reference.py golden tests/golden --storage float16
+#define HARD_CASE 6
 
 #ifdef CPSP_TEST_CUDA
 // Emulated, all cases take minutes: without `-m slow` there is one.
@@ -41,8 +45,8 @@ static const Variant variants[] = {
   {"cuda-fp16", &cpsp_backend_cuda, CPSP_TYPE_F16},
 };
 static const Promise promises[] = {
-  {"fp32", CPSP_PRECISION_FP32, 5e-4, 0.9995, 0.9995},
-  {"fp16", CPSP_PRECISION_FP16, 8.0 / 255, 0.999, 0.98},
+  {"fp32", CPSP_PRECISION_FP32, 5e-4, 0.9995, 0.9995, 0.9995},
+  {"fp16", CPSP_PRECISION_FP16, 8.0 / 255, 0.999, 0.98, 0.96},
 };
 #else
 #define HAS_TIME(number) TRUE
@@ -53,8 +57,8 @@ static const Variant variants[] = {
   {"cpu-bf16", &cpsp_backend_cpu, CPSP_TYPE_BF16},
 };
 static const Promise promises[] = {
-  {"fp32", CPSP_PRECISION_FP32, 5e-4, 0.9995, 0.9995},
-  {"bf16", CPSP_PRECISION_BF16, 8.0 / 255, 0.97, 0.88},
+  {"fp32", CPSP_PRECISION_FP32, 5e-4, 0.9995, 0.9995, 0.9995},
+  {"bf16", CPSP_PRECISION_BF16, 8.0 / 255, 0.97, 0.88, 0.88},
 };
 #endif
 
@@ -294,8 +298,8 @@ test_case (gconstpointer data)
     for (gsize i = 0; i < n; i++)
       good += fabsf (alpha[i] - expected[i]) <= bound;
     g_test_message ("%s: %.3f %% within %.1e", name, 100.0 * good / n, bound);
-    g_assert_cmpfloat ((double) good / n, >=,
-        both ? promise->both : promise->global);
+    g_assert_cmpfloat ((double) good / n, >=, !both ? promise->global :
+        number == HARD_CASE ? promise->hard_both : promise->both);
   }
   golden_close (golden);
 }
