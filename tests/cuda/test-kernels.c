@@ -150,6 +150,162 @@ test_magnitude (gconstpointer user_data)
   device_free (most);
 }
 
+static CpspCudaTensor
+constant_tensor (CpspCudaType type, guint height, guint width,
+    guint channels, float value)
+{
+  CpspCudaTensor t = new_tensor (type, height, width, channels);
+
+  for (gsize i = 0; i < (gsize) height * width * t.pitch; i++)
+    set_element (t.data, type, i, value);
+  return t;
+}
+
+// Every element is VALUE; none was left as new_dst () makes them.
+static void
+check_constant (CpspCudaTensor * t, float value)
+{
+  for (gsize i = 0; i < (gsize) t->height * t->width * t->pitch; i++)
+    g_assert_cmpfloat (element (t->data, t->type, i), ==, value);
+  device_free (t->data);
+}
+
+static CpspCudaTensor
+new_dst (CpspCudaType type, guint height, guint width, guint channels)
+{
+  return constant_tensor (type, height, width, channels, NAN);
+}
+
+// Rows that end just before, at and behind the end of a block's 256 threads:
+// what is everywhere the same stays so, up to the last pixel.
+static void
+test_edges (gconstpointer user_data)
+{
+  const CpspCudaType type = GPOINTER_TO_UINT (user_data);
+  static const guint widths[] = { 84, 85, 86, 254, 255, 256, 257, 512 };
+
+  for (guint i = 0; i < 2 * G_N_ELEMENTS (widths); i++) {
+    const guint width = widths[i / 2], channels = i % 2 ? 24 : 8;
+    const guint twice = 2 * channels;
+    float *scale = device_alloc (twice * sizeof (float));
+    float *shift = device_alloc (twice * sizeof (float));
+    CpspCudaTensor src = constant_tensor (type, 2, width, channels, 3);
+    CpspCudaTensor skip = constant_tensor (type, 4, 2 * width, channels, 3);
+    CpspCudaTensor grids[4] = { src, src, src, src };
+    CpspCudaTensor logits = constant_tensor (CPSP_CUDA_F32, 2, width, 1, 0);
+    CpspCudaTensor dst;
+
+    for (guint k = 0; k < twice; k++) {
+      scale[k] = 2;
+      shift[k] = -1;
+    }
+    dst = new_dst (type, 1, (width + 1) / 2, channels);
+    check_launch (cpsp_cuda_max_pool (&dst, &src, scale, shift, NULL));
+    check_constant (&dst, 5);
+    dst = new_dst (type, 1, 3, channels);
+    check_launch (cpsp_cuda_grid_pool (&dst, &src, NULL));
+    for (gsize k = 0; k < 3 * dst.pitch; k++) {
+      // The mean of so many is rounded.
+      g_assert_cmpfloat_with_epsilon (element (dst.data, type, k), 3, 1e-6f);
+    }
+    device_free (dst.data);
+    dst = new_dst (type, 3, width, channels);
+    check_launch (cpsp_cuda_pyramid (&dst, grids, NULL));
+    check_constant (&dst, 12);
+    dst = new_dst (type, 4, 2 * width, channels);
+    check_launch (cpsp_cuda_upsample (&dst, &src, NULL));
+    check_constant (&dst, 3);
+    dst = new_dst (type, 4, 2 * width, twice);
+    check_launch (cpsp_cuda_concat (&dst, &src, &skip, scale, shift, NULL));
+    check_constant (&dst, 5);
+    dst = new_dst (type, 2, width, channels);
+    check_launch (cpsp_cuda_concat (&dst, &src, NULL, scale, shift, NULL));
+    check_constant (&dst, 5);
+    // Of 5 channels and 3, all 8 of them there.
+    src.channels = channels - 3;
+    dst = new_dst (type, 4, 2 * width, channels);
+    check_launch (cpsp_cuda_concat (&dst, &src, &skip, scale, shift, NULL));
+    check_constant (&dst, 5);
+    dst = new_dst (CPSP_CUDA_F32, 4, 2 * width, 1);
+    check_launch (cpsp_cuda_logit (&dst, 0, 1, &logits, 1, NULL));
+    check_constant (&dst, 0.5f);
+    dst = constant_tensor (type, 4, 2 * width, 8, 0.5f);
+    check_launch (cpsp_cuda_logit (&dst, 3, 3, &logits, 1, NULL));
+    check_constant (&dst, 0.5f);
+    device_free (scale);
+    device_free (shift);
+    device_free (src.data);
+    device_free (skip.data);
+    device_free (logits.data);
+  }
+}
+
+// An input of garbage: padding becomes zero, channels of others stay.
+static void
+test_inputs (gconstpointer user_data)
+{
+  const CpspCudaType type = GPOINTER_TO_UINT (user_data);
+  // One more than a block's.
+  const guint width = 33, height = 9;
+  const CpspCudaCrop crop = {
+    .width = width,.height = height,.crop_width = width - 1,
+    .crop_height = height,
+  };
+  const gsize size = (gsize) width * height;
+  CpspCudaTensor logits = constant_tensor (CPSP_CUDA_F32, height, width, 1, 0);
+  const CpspCudaPlane plane = {
+    .data = logits.data,.width = width,.height = height,
+  };
+  CpspCudaComponent grey = {
+    .data = device_alloc (size),.stride_bytes = (ptrdiff_t) width,
+    .step_bytes = 1,.depth = 8,
+  };
+  const CpspCudaImage image = {
+    .width = width,.height = height,.n_components = 1,.component = { grey },
+  };
+  const CpspCudaMask mask = {
+    .width = width,.height = height,.component = grey,.scale = 1,
+  };
+
+  memset ((guint8 *) grey.data, 1, size);
+  for (guint i = 0; i < 4; i++) {
+    const guint first = i == 0 ? 0 : 3;
+    CpspCudaTensor dst = constant_tensor (type, height, width, 6, 7);
+    int status = 0;
+
+    switch (i) {
+      case 0:
+        status = cpsp_cuda_load_image (&dst, 0, &image, &crop, NULL);
+        break;
+      case 1:
+        status = cpsp_cuda_load_coarse (&dst, 0, &mask, width, height, &crop,
+            0.5f, NULL);
+        break;
+      case 2:
+        status = cpsp_cuda_load_masks (&dst, 0, &plane, &plane, &crop, NULL);
+        break;
+      case 3:
+        status = cpsp_cuda_logit (&dst, 3, 3, &logits, 0, NULL);
+        break;
+    }
+    check_launch (status);
+    for (gsize k = 0; k < size * dst.pitch; k++) {
+      const guint channel = k % dst.pitch;
+      const float value = element (dst.data, type, k);
+
+      if (channel >= dst.channels)
+        g_assert_cmpfloat (value, ==, 0);
+      else if (channel < first || channel >= first + 3)
+        g_assert_cmpfloat (value, ==, 7);
+      else
+        g_assert_cmpfloat (value, !=, 7);
+    }
+    device_free (dst.data);
+  }
+  device_free (logits.data);
+  device_free ((void *) grey.data);
+}
+
 // No side is 0 or too large for 32-bit arithmetic; nothing is launched.
 static void
 test_refusals (void)
@@ -313,9 +469,13 @@ main (int argc, char **argv)
   for (guint i = 0; i < G_N_ELEMENTS (names); i++) {
     g_autofree char *pack = g_strdup_printf ("/pack-weights/%s", names[i]);
     g_autofree char *range = g_strdup_printf ("/magnitude/%s", names[i]);
+    g_autofree char *inputs = g_strdup_printf ("/inputs/%s", names[i]);
+    g_autofree char *edges = g_strdup_printf ("/edges/%s", names[i]);
 
     g_test_add_data_func (pack, GUINT_TO_POINTER (i), test_pack_weights);
     g_test_add_data_func (range, GUINT_TO_POINTER (i), test_magnitude);
+    g_test_add_data_func (inputs, GUINT_TO_POINTER (i), test_inputs);
+    g_test_add_data_func (edges, GUINT_TO_POINTER (i), test_edges);
   }
   g_test_add_func ("/refusals", test_refusals);
   if (g_test_slow ()) {
