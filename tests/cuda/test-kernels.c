@@ -182,7 +182,7 @@ static void
 test_edges (gconstpointer user_data)
 {
   const CpspCudaType type = GPOINTER_TO_UINT (user_data);
-  static const guint widths[] = { 84, 85, 86, 254, 255, 256, 257, 512 };
+  static const guint widths[] = { 85, 255, 256 };
 
   for (guint i = 0; i < 2 * G_N_ELEMENTS (widths); i++) {
     const guint width = widths[i / 2], channels = i % 2 ? 24 : 8;
