@@ -115,7 +115,8 @@ typedef struct
   guint8 *written;
   guint8 *shared, *shared_written;
   guint8 *params;
-  guint *order;
+  guint *ready;                 // indices of the threads that can go on
+  guint n_ready;
   GRand *random;
   char *why;
 } Run;
@@ -806,28 +807,36 @@ shuffle_source (Run * run, const Thread * t, const PtxInstruction * i,
   return *inside ? (guint) from : t->lane;
 }
 
-// The threads FIRST to FIRST + N - 1 are a warp. Lets those go on that are
-// all at the shuffle that T is at. FALSE: not all of its mask are there yet.
-static gboolean
-shuffle (Run * run, guint first, guint n, const Thread * t)
+static void
+set_ready (Run * run, guint index)
+{
+  run->threads[index].state = RUNNABLE;
+  run->threads[index].pc++;
+  run->ready[run->n_ready++] = index;
+}
+
+// T is at a shuffle. Lets all threads of its mask go on if the last one has
+// come.
+static void
+shuffle (Run * run, const Thread * t)
 {
   const PtxInstruction *i = waits_at (run, t);
   const guint wanted = get (run, t, i, 4);
+  const guint first = (t - run->threads) / WARP * WARP;
+  const guint n = MIN (WARP, run->n_threads - first);
   guint64 values[WARP] = { 0 };
 
+  if (!(wanted >> t->lane & 1))
+    stop (run, t, i, "its mask does not name its own lane");
   for (guint k = 0; k < n; k++) {
     const Thread *other = &run->threads[first + k];
 
     if (!(wanted >> k & 1))
       continue;
-    if (other->state == DONE)
-      stop (run, t, i, "lane %u, which it waits for, has returned", k);
     if (other->state != AT_SHUFFLE || other->pc != t->pc)
-      return FALSE;
+      return;
     values[k] = get (run, other, i, 1);
   }
-  if (!(wanted >> t->lane & 1))
-    stop (run, t, i, "its mask does not name its own lane");
   for (guint k = 0; k < n; k++) {
     Thread *other = &run->threads[first + k];
     gboolean inside;
@@ -836,38 +845,35 @@ shuffle (Run * run, guint first, guint n, const Thread * t)
     if (!(wanted >> k & 1))
       continue;
     from = shuffle_source (run, other, i, &inside);
-    if (from >= n || !(wanted >> from & 1))
+    if (from >= n || !(wanted >> from & 1)) {
       stop (run, other, i, "reads lane %u, which is not in its mask", from);
+      return;
+    }
     put (other, i, 0, values[from]);
     if (i->second_dst >= 0)
       put_register (other, i->second_dst, inside);
-    other->state = RUNNABLE;
   }
   for (guint k = 0; k < n; k++)
     if (wanted >> k & 1)
-      run->threads[first + k].pc++;
-  return TRUE;
+      set_ready (run, first + k);
 }
 
-// TRUE: some thread goes on.
-static gboolean
-shuffle_all (Run * run)
+// T waits at a shuffle, and nobody can go on.
+static void
+stop_at_shuffle (Run * run, const Thread * t)
 {
-  gboolean any = FALSE;
+  const PtxInstruction *i = waits_at (run, t);
+  const guint wanted = get (run, t, i, 4);
+  const guint first = (t - run->threads) / WARP * WARP;
 
-  for (guint first = 0; first < run->n_threads; first += WARP) {
-    const guint n = MIN (WARP, run->n_threads - first);
-
-    for (guint k = 0; k < n && !run->why; k++) {
-      const Thread *t = &run->threads[first + k];
-
-      any |= t->state == AT_SHUFFLE && shuffle (run, first, n, t);
-    }
-  }
-  return any;
+  for (guint k = 0; k < MIN (WARP, run->n_threads - first); k++)
+    if ((wanted >> k & 1) && run->threads[first + k].state == DONE)
+      stop (run, t, i, "lane %u, which it waits for, has returned", k);
+  stop (run, t, i, "lanes that it waits for do not come");
 }
 
-// Nobody can go on: all are at one barrier, or that is an error.
+// Nobody can go on, not all are done: all are at one barrier, or that is an
+// error.
 static void
 pass_barrier (Run * run)
 {
@@ -877,14 +883,14 @@ pass_barrier (Run * run)
     const Thread *t = &run->threads[k];
 
     if (t->state == AT_SHUFFLE) {
-      stop (run, t, waits_at (run, t), "lanes that it waits for do not come");
+      stop_at_shuffle (run, t);
       return;
     }
     if (t->state == AT_BARRIER && !first)
       first = t;
   }
   for (guint k = 0; k < run->n_threads; k++) {
-    Thread *t = &run->threads[k];
+    const Thread *t = &run->threads[k];
 
     if (t->state == DONE)
       stop (run, first, waits_at (run, first),
@@ -893,25 +899,33 @@ pass_barrier (Run * run)
       stop (run, first, waits_at (run, first),
           "others wait at PTX line %u", waits_at (run, t)->line);
   }
-  for (guint k = 0; k < run->n_threads && !run->why; k++) {
-    run->threads[k].state = RUNNABLE;
-    if (k > 0)
-      run->threads[k].pc++;
-  }
-  if (!run->why)
-    run->threads[0].pc++;
+  for (guint k = 0; k < run->n_threads && !run->why; k++)
+    set_ready (run, k);
 }
 
+// One of the threads that can go on does so, as far as it can.
 static void
-shuffle_order (Run * run, guint * order, guint n)
+run_some_thread (Run * run)
 {
-  for (guint k = n; k > 1; k--) {
-    const guint other = g_rand_int_range (run->random, 0, k);
-    const guint kept = order[k - 1];
+  const guint k = g_rand_int_range (run->random, 0, run->n_ready);
+  Thread *t = &run->threads[run->ready[k]];
+  const guint before = t->steps;
 
-    order[k - 1] = order[other];
-    order[other] = kept;
-  }
+  run->ready[k] = run->ready[--run->n_ready];
+  while (t->state == RUNNABLE && !run->why)
+    step (run, t);
+  n_executed += t->steps - before;
+  if (t->state == AT_SHUFFLE)
+    shuffle (run, t);
+}
+
+static gboolean
+is_done (const Run * run)
+{
+  for (guint k = 0; k < run->n_threads; k++)
+    if (run->threads[k].state != DONE)
+      return FALSE;
+  return TRUE;
 }
 
 static void
@@ -921,7 +935,9 @@ run_block (Run * run)
 
   memset (run->shared_written, 0, run->kernel->shared_size);
   memset (run->written, 0, (gsize) run->n_threads * n_registers);
-  for (guint k = 0; k < run->n_threads; k++)
+  run->n_ready = run->n_threads;
+  for (guint k = 0; k < run->n_threads; k++) {
+    run->ready[k] = k;
     run->threads[k] = (Thread) {
       .values = run->values + (gsize) k * n_registers,
       .written = run->written + (gsize) k * n_registers,
@@ -929,27 +945,14 @@ run_block (Run * run)
           k / run->block.x / run->block.y },
       .lane = k % WARP,
     };
+  }
   while (!run->why) {
-    guint n = 0, n_done = 0;
-
-    for (guint k = 0; k < run->n_threads; k++) {
-      n_done += run->threads[k].state == DONE;
-      if (run->threads[k].state == RUNNABLE)
-        run->order[n++] = k;
-    }
-    if (n_done == run->n_threads)
+    if (run->n_ready > 0)
+      run_some_thread (run);
+    else if (is_done (run))
       return;
-    if (n == 0 && !shuffle_all (run) && !run->why)
+    else
       pass_barrier (run);
-    shuffle_order (run, run->order, n);
-    for (guint k = 0; k < n; k++) {
-      Thread *t = &run->threads[run->order[k]];
-      const guint before = t->steps;
-
-      while (t->state == RUNNABLE && !run->why)
-        step (run, t);
-      n_executed += t->steps - before;
-    }
   }
 }
 
@@ -1006,12 +1009,15 @@ ptx_module_run (PtxModule * module, const char *name, PtxSize grid,
   run.shared = g_malloc0 (kernel->shared_size);
   run.shared_written = g_malloc0 (kernel->shared_size);
   run.params = g_malloc0 (kernel->params_size);
-  run.order = g_new (guint, n_threads);
+  run.ready = g_new (guint, n_threads);
   run.random = g_rand_new_with_seed (seed);
   copy_params (&run, args);
-  for (guint k = 0; k < n_blocks; k++)
-    order[k] = k;
-  shuffle_order (&run, order, n_blocks);
+  for (guint k = 0; k < n_blocks; k++) {
+    const guint other = g_rand_int_range (run.random, 0, k + 1);
+
+    order[k] = order[other];
+    order[other] = k;
+  }
   for (guint k = 0; k < n_blocks && !run.why; k++) {
     run.id = (PtxSize) {
       order[k] % grid.x, order[k] / grid.x % grid.y, order[k] / grid.x / grid.y
@@ -1024,7 +1030,7 @@ ptx_module_run (PtxModule * module, const char *name, PtxSize grid,
   g_free (run.shared);
   g_free (run.shared_written);
   g_free (run.params);
-  g_free (run.order);
+  g_free (run.ready);
   g_rand_free (run.random);
   *why = run.why;
   return run.why == NULL;
