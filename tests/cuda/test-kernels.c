@@ -121,7 +121,9 @@ test_magnitude (gconstpointer user_data)
     CpspCudaTensor t = new_tensor (type, pick (r, 1, 20), pick (r, 1, 60),
         plane ? 1 : pick (r, 2, 20));
     const gsize n = (gsize) t.height * t.width * t.pitch;
-    const gsize at = (gsize) g_rand_int_range (r, 0, (gint32) n);
+    // Often the last one, behind whole vectors.
+    const gsize at = i % 4 < 2 ? n - 1 :
+        (gsize) g_rand_int_range (r, 0, (gint32) n);
     const float extremes[] = { 100, -100, 0, INFINITY, -INFINITY, NAN, -NAN };
     const float extreme = extremes[i % G_N_ELEMENTS (extremes)];
 
