@@ -442,7 +442,7 @@ test_lost (void)
       g_assert_true (refine (r, want, NULL));
     }
     calls = standin_get_calls ();
-    for (guint n = 1; n <= calls; n += 1 + calls / 12) {
+    for (guint n = 1; n <= calls; n += 1 + calls / 5) {
       standin_fail_at (n);
       if (refine (r, got, &error)) {
         // Only what can be done another way.
@@ -539,7 +539,7 @@ static void
 test_failing (void)
 {
   // Another share with each seed.
-  const guint step = g_test_slow () ? 1 : 61;
+  const guint step = g_test_slow () ? 1 : 17;
 
   fail_in_turn (1 + g_test_rand_int_range (0, step), step);
 }
