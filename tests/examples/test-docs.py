@@ -25,7 +25,7 @@ PRINTF = re.compile(r"%[-0-9.*]*(?:l?[a-z])")
 def posted_messages():
     """Return the formats of all errors and warnings, and where they are."""
     messages = {}
-    for folder in "gst", "refine":
+    for folder in "gst", "refine", "cuda":
         for path in (ROOT / folder).rglob("*.c"):
             for literals in POSTED.findall(path.read_text(encoding="utf-8")):
                 # a macro between or after strings stands for a value
@@ -50,7 +50,7 @@ def to_pattern(message):
 
 
 def test_every_message_is_documented():
-    """What gst/ and refine/ can say is in docs/troubleshooting.md."""
+    """What the plugin can say is in docs/troubleshooting.md."""
     documented = documented_messages()
     messages = posted_messages()
     assert len(messages) > 40, len(messages)  # the pattern still finds them
