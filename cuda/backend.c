@@ -275,6 +275,7 @@ cuda_describe (CpspDevice * device, CpspDeviceInfo * info)
     .types = 1 << CPSP_TYPE_F32 | 1 << CPSP_TYPE_F16,
     .fastest_type = CPSP_TYPE_F16,
     .batch = BATCH,
+    .launches_whole = TRUE,
     .self_test = TRUE,
     .memory = device->arena.size + device->twins.size +
         device->workspace.size + device->scratch.size + device->frame.size +

@@ -39,6 +39,7 @@ typedef struct
   CpspType fastest_type;        // of those that it does well
   guint batch;                  // crops at once that suit it
   gboolean streams_transients;  // see CpspProgramParams
+  gboolean launches_whole;      // a program run whole costs less than in parts
   gsize memory;                 // bytes reserved, weights not counted
   // The name tells all that its numbers depend on: to be used only if it has
   // passed the self-test.

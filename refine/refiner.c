@@ -783,6 +783,19 @@ is_time_over (const CpspRefiner * refiner, const Job * job)
       ms_since (job->begun) + MIN (finish_ms, limit_ms / 2) > limit_ms;
 }
 
+// Whether the Global step stops between slices to look at the clock. Where it
+// then is no longer one launch, it does not if it seems to take less than half
+// of its time.
+static gboolean
+is_sliced (const CpspRefiner * refiner, const Level * level, const Job * job)
+{
+  double limit_ms = job->frame->limit_ms;
+
+  return limit_ms > 0 && !(refiner->on.info.launches_whole &&
+      cpsp_budget_has_room (&refiner->budget, &refiner->work, level->macs, 0,
+          (limit_ms - ms_since (job->begun)) / 2));
+}
+
 // Runs what is left of the Global step, or what the limit leaves time for.
 static gboolean
 run_global (CpspRefiner * refiner, Job * job, GError ** error)
@@ -791,15 +804,14 @@ run_global (CpspRefiner * refiner, Job * job, GError ** error)
   Unfinished *rest = &refiner->unfinished;
   const Level *level = rest->level;
   guint n_ops = level->program->n_ops;
+  gboolean sliced = is_sliced (refiner, level, job);
   gint64 begun = g_get_monotonic_time ();
 
   while (rest->n_ops < n_ops && !is_time_over (refiner, job)) {
-    guint n = job->frame->limit_ms > 0 ? count_slice (level, rest->n_ops)
-        : n_ops - rest->n_ops;
+    guint n = sliced ? count_slice (level, rest->n_ops) : n_ops - rest->n_ops;
 
     if (!backend->plan_run (level->plan, rest->n_ops, n, error) ||
-        (job->frame->limit_ms > 0 &&
-            !backend->synchronise (refiner->on.device, error)))
+        (sliced && !backend->synchronise (refiner->on.device, error)))
       return FALSE;
     rest->n_ops += n;
   }

@@ -21,6 +21,8 @@ static gint64 now = 1;          // microseconds
 static double us_per_mac;
 static double slowdown = 1;
 static guint runs_until_slow;   // 0: it does not happen
+static guint n_runs;            // calls of plan_run
+static gboolean launches_whole;
 
 gint64
 g_get_monotonic_time (void)
@@ -39,6 +41,7 @@ run_copy (CpspPlan * plan, guint first, guint n, GError ** error)
   g_autofree float *p = g_new (float, pixels);
   double macs = 0;
 
+  n_runs++;
   for (guint i = first; i < first + n; i++)
     macs += cpsp_program_op_macs (program, i);
   // What streams has nowhere to stay between two calls.
@@ -56,6 +59,13 @@ run_copy (CpspPlan * plan, guint first, guint n, GError ** error)
   return real.tensor_write (plan, program->p1, p, error) &&
       (program->p4 == CPSP_NO_TENSOR ||
       real.tensor_write (plan, program->p4, p, error));
+}
+
+static void
+describe (CpspDevice * device, CpspDeviceInfo * info)
+{
+  real.describe (device, info);
+  info->launches_whole = launches_whole;
 }
 
 static CpspModel *model;
@@ -288,6 +298,34 @@ test_unfinished (void)
   frame_clear (&whole);
 }
 
+// Where a program run whole costs less, a Global step with a limit is one run
+// if there is time enough, and slices if it may get short.
+static void
+test_one_launch (void)
+{
+  Frame frame = frame_new (WIDTH, HEIGHT);
+
+  for (guint whole = 0; whole < 2; whole++) {
+    g_autoptr (CpspRefiner) refiner = NULL;
+    CpspStats stats;
+
+    launches_whole = whole;
+    refiner = refiner_new (&frame, 100);
+    stats = refine (refiner, &frame, 1e-3);
+    n_runs = 0;
+    refine_within (refiner, &frame, 1e-3, 3 * stats.total_ms);
+    if (whole)
+      g_assert_cmpuint (n_runs, ==, 1);
+    else
+      g_assert_cmpuint (n_runs, >, 16);
+    n_runs = 0;
+    refine_within (refiner, &frame, 1e-3, 1.5 * stats.total_ms);
+    g_assert_cmpuint (n_runs, >, 16);
+  }
+  launches_whole = FALSE;
+  frame_clear (&frame);
+}
+
 // From full quality down the ladder and up again, as the machine's speed
 // asks. Each size is prepared once.
 static void
@@ -340,6 +378,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   wrapped = real;
   wrapped.plan_run = run_copy;
+  wrapped.describe = describe;
   settings.crop_size = CROP_SIZE;
   model = cpsp_model_load (g_getenv ("CPSP_MODEL"), &error);
   g_assert_no_error (error);
@@ -347,6 +386,7 @@ main (int argc, char **argv)
   g_test_add_func ("/overload/some-crops", test_some_crops);
   g_test_add_func ("/overload/slow-crop", test_slow_crop);
   g_test_add_func ("/overload/unfinished", test_unfinished);
+  g_test_add_func ("/overload/one-launch", test_one_launch);
   g_test_add_func ("/overload/ladder", test_ladder);
   status = g_test_run ();
   cpsp_model_unref (model);
