@@ -6,6 +6,7 @@
 
 #include "budget.h"
 #include "choose.h"
+#include "range.h"
 #include "tiles.h"
 
 #include <math.h>
@@ -89,6 +90,34 @@ typedef struct
   double last_speed;            // of the last one: ms per multiply-accumulate
 } Job;
 
+// Leaves fp16 where the network does not fit into it, unless it was asked for.
+static gboolean
+check_range (CpspRefiner * refiner, GError ** error)
+{
+  GError *why = NULL;
+
+  if (refiner->on.type != CPSP_TYPE_F16 ||
+      cpsp_range_check_fp16 (refiner->network, &why))
+    return TRUE;
+  if (why->code != CPSP_ERROR_ARGUMENT ||
+      refiner->params.precision != CPSP_PRECISION_AUTO) {
+    g_propagate_error (error, why);
+    return FALSE;
+  }
+  refiner->params.precision = CPSP_PRECISION_FP32;
+  cpsp_choice_clear (&refiner->on);
+  refiner->on = (CpspChoiceOfDevice) { 0 };
+  if (!cpsp_choose_device (&refiner->params, &refiner->on, error)) {
+    g_error_free (why);
+    return FALSE;
+  }
+  if (refiner->on.passed_over)
+    g_error_free (why);
+  else
+    refiner->on.passed_over = why;
+  return TRUE;
+}
+
 CpspRefiner *
 cpsp_refiner_new (CpspModel * model, const CpspRefinerParams * params,
     GError ** error)
@@ -97,7 +126,8 @@ cpsp_refiner_new (CpspModel * model, const CpspRefinerParams * params,
 
   refiner->params = *params;
   if (!cpsp_choose_device (params, &refiner->on, error) ||
-      !(refiner->network = cpsp_network_new (model, error))) {
+      !(refiner->network = cpsp_network_new (model, error)) ||
+      !check_range (refiner, error)) {
     cpsp_refiner_free (refiner);
     return NULL;
   }

@@ -7,6 +7,7 @@
 #include "choose.h"
 #include "error.h"
 #include "gpu.h"
+#include "../refine/model-file.h"
 #include "selftest.h"
 #include "standin.h"
 
@@ -476,6 +477,47 @@ test_lost (void)
   }
 }
 
+// A model whose first layer leaves fp16: `auto` computes in fp32, fp16 by
+// name is refused.
+static void
+test_range (void)
+{
+  static const CpspWidths widths = {
+    8, {8, 8, 8, 8}, {1, 1, 1, 1}, 8, {8, 8, 8}, {8, 8, 8}
+  };
+  File *file = file_new (&widths);
+  CpspRefinerParams params = {.backend = CPSP_BACKEND_CUDA };
+  g_autoptr (GBytes) bytes = NULL;
+  g_autoptr (CpspModel) large = NULL;
+  g_autoptr (CpspRefiner) refiner = NULL;
+  GError *error = NULL;
+  Entry *entry;
+
+  file_randomise (file, 1);
+  entry = find (file, "feats.conv1.weight");
+  for (guint i = 0; i < entry->data->len; i += 4) {
+    float value;
+
+    memcpy (&value, entry->data->data + i, 4);
+    put_float (entry->data->data + i, value * 3e4f);
+  }
+  bytes = file_write (file);
+  file_free (file);
+  large = cpsp_model_load_bytes ("large", bytes, &error);
+  g_assert_no_error (error);
+
+  refiner = cpsp_refiner_new (large, &params, &error);
+  g_assert_no_error (error);
+  g_assert_cmpint (cpsp_refiner_get_type (refiner), ==, CPSP_TYPE_F32);
+  g_assert_error (cpsp_refiner_get_passed_over (refiner), CPSP_ERROR,
+      CPSP_ERROR_ARGUMENT);
+  g_test_message ("%s", cpsp_refiner_get_passed_over (refiner)->message);
+  params.precision = CPSP_PRECISION_FP16;
+  g_assert_null (cpsp_refiner_new (large, &params, &error));
+  g_assert_error (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT);
+  g_clear_error (&error);
+}
+
 /* Every call failing once */
 
 // All kinds of operations and all of the table's entries, and a program that
@@ -569,6 +611,7 @@ main (int argc, char **argv)
   g_test_add_func ("/cuda/choose", test_choose);
   g_test_add_func ("/cuda/broken", test_broken);
   g_test_add_func ("/cuda/absent", test_absent);
+  g_test_add_func ("/cuda/range", test_range);
   g_test_add_func ("/cuda/memory", test_memory);
   g_test_add_func ("/cuda/lost", test_lost);
   g_test_add_func ("/cuda/failing", test_failing);
