@@ -97,7 +97,8 @@
  *
  * The mask pad comes and goes in any thread; the streaming thread keeps a
  * reference to the one that it knows. `picking` keeps a release out while masks
- * are taken off the pad.
+ * are taken off the pad. It may be taken twice: a mask let go there may lead
+ * into the application, which may release the pad.
  *
  * The frame in hand stays at the head of its pad's queue until its mask is
  * known. What follows it there (caps, segments) cannot overtake it.
@@ -159,7 +160,7 @@ struct _GstCascadePspRefine
   GstAggregator parent;
 
   GstAggregatorPad *video_pad;  // owned by the element, as all its pads
-  GMutex picking;               // taken before the base class takes its own
+  GRecMutex picking;            // taken before the base class takes its own
 
   // Object lock.
   GstAggregatorPad *mask_pad;   // NULL: not requested
@@ -476,10 +477,10 @@ gst_cascade_psp_refine_release_pad (GstElement * element, GstPad * pad)
   GST_OBJECT_UNLOCK (self);
   // The base class drops the buffer that was peeked at without the pad's lock:
   // while one is popped, that takes away the reference that is handed over.
-  g_mutex_lock (&self->picking);
+  g_rec_mutex_lock (&self->picking);
   GST_ELEMENT_CLASS (gst_cascade_psp_refine_parent_class)->release_pad (element,
       pad);
-  g_mutex_unlock (&self->picking);
+  g_rec_mutex_unlock (&self->picking);
 }
 
 // (transfer full) (nullable)
@@ -1430,9 +1431,9 @@ pick_mask (GstCascadePspRefine * self, const GstCascadePspSpan * frame,
 {
   GstCascadePspMaskState state;
 
-  g_mutex_lock (&self->picking);
+  g_rec_mutex_lock (&self->picking);
   state = gst_cascade_psp_mask_track_select (&self->masks, frame, final);
-  g_mutex_unlock (&self->picking);
+  g_rec_mutex_unlock (&self->picking);
   return state;
 }
 
@@ -1686,7 +1687,7 @@ install_properties (GObjectClass * object_class)
 static void
 gst_cascade_psp_refine_init (GstCascadePspRefine * self)
 {
-  g_mutex_init (&self->picking);
+  g_rec_mutex_init (&self->picking);
   gst_cascade_psp_policy_init (&self->policy);
   self->frame_duration = GST_CLOCK_TIME_NONE;
   self->earliest = GST_CLOCK_TIME_NONE;
@@ -1713,7 +1714,7 @@ gst_cascade_psp_refine_finalize (GObject * object)
 
   gst_cascade_psp_loader_cancel (&self->loader);
   gst_cascade_psp_loader_clear (&self->loader);
-  g_mutex_clear (&self->picking);
+  g_rec_mutex_clear (&self->picking);
   gst_cascade_psp_preparer_clear (&self->preparer);
   g_free (self->model_location);
   G_OBJECT_CLASS (gst_cascade_psp_refine_parent_class)->finalize (object);

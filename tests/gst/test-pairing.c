@@ -580,6 +580,41 @@ GST_START_TEST (test_mask_pad_goes_while_popped)
 
 GST_END_TEST;
 
+static void
+release_mask_pad (gpointer user_data)
+{
+  GstElement *element = user_data;
+  GstPad *pad = gst_element_get_static_pad (element, "mask");
+
+  gst_element_release_request_pad (element, pad);
+  gst_object_unref (pad);
+}
+
+// The application releases the pad as soon as it gets a mask's memory back,
+// which is in the streaming thread.
+GST_START_TEST (test_mask_pad_goes_with_memory)
+{
+  static guint8 samples[16 * 12];
+  GstBuffer *mask;
+  Fixture f;
+
+  set_up (&f, __i__);
+  gst_harness_set_src_caps_str (f.mask, STILL_MASK_CAPS);
+  mask = gst_buffer_new_wrapped_full (GST_MEMORY_FLAG_READONLY, samples,
+      sizeof samples, 0, sizeof samples, f.element, release_mask_pad);
+  GST_BUFFER_PTS (mask) = 0;
+  push_video (&f, 0);
+  fail_unless_equals_int (gst_harness_push (f.mask, mask), GST_FLOW_OK);
+  push_mask (&f, 40, NONE);
+  pull_and_forget (&f, 0);
+  // The mask at 40 ms takes the place of the other one.
+  push_video (&f, 40);
+  expect_alpha (&f, 40, NONE);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
 // Without a mask pad the video's own alpha is the mask: as good as the same
 // mask on its own.
 GST_START_TEST (test_own_alpha)
@@ -693,6 +728,7 @@ pairing_suite (void)
   suite_add_tcase (suite, tcase);
   tcase_add_loop_test (tcase, test_mask_pad_comes_and_goes, 0, 2);
   tcase_add_loop_test (tcase, test_mask_pad_goes_while_popped, 0, 2);
+  tcase_add_loop_test (tcase, test_mask_pad_goes_with_memory, 0, 2);
   tcase_add_loop_test (tcase, test_own_alpha, 0, 2);
   tcase_add_loop_test (tcase, test_own_alpha_and_mask, 0, 2);
   tcase_add_loop_test (tcase, test_no_mask, 0, 2);
