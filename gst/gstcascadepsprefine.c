@@ -1145,7 +1145,8 @@ note_refinement (GstCascadePspRefine * self, const Job * job,
   if (stats->unfinished) {
     self->unfinished_start = start;
     self->unfinished_mask_age = job->report.mask_age;
-  } else {
+  } else if (!job->resume || stats->global_size > 0) {
+    // Else the frame was lost with its device.
     self->refined = TRUE;
     self->alpha_start = start;
   }

@@ -1190,8 +1190,9 @@ refine_frame (CpspRefiner * refiner, const CpspSettings * settings,
 // The unfinished frame is lost with the device, which failed with WHY (transfer
 // full); the next one has another device. FALSE: there is none.
 static gboolean
-give_up (CpspRefiner * refiner, GError * why, GError ** error)
+give_up (CpspRefiner * refiner, const Job * job, GError * why, GError ** error)
 {
+  *job->stats = (CpspStats) { 0 };
   refiner->unfinished.level = NULL;
   return fall_back (refiner, why, error);
 }
@@ -1221,13 +1222,13 @@ cpsp_refiner_resume (CpspRefiner * refiner, double limit_ms,
   *job.stats = rest->stats;
   job.stats->unfinished = FALSE;
   if (!run_global (refiner, &job, &why))
-    return give_up (refiner, why, error);
+    return give_up (refiner, &job, why, error);
   job.stats->global_ms += ms_since (job.begun);
   at = g_get_monotonic_time ();
   if (!job.stats->unfinished) {
     job.stats->local_skipped = refiner->n_locals > 0;
     if (!finish (refiner, level, FALSE, alpha, &why))
-      return give_up (refiner, why, error);
+      return give_up (refiner, &job, why, error);
     job.stats->finish_ms = ms_since (at);
   }
   job.stats->total_ms += ms_since (job.begun);

@@ -170,7 +170,8 @@ gboolean cpsp_refiner_refine (CpspRefiner * refiner,
 // (nullable) is what the frame took in all, `unfinished` again or not. An
 // ARGUMENT error if there is nothing to go on with: cpsp_refiner_refine() and
 // a cpsp_refiner_prepare() for something else give it up. If the device fails
-// and another one takes its place, the frame is lost and ALPHA stays as it was.
+// and another one takes its place, the frame is lost: ALPHA stays as it was,
+// and STATS are zeros.
 gboolean cpsp_refiner_resume (CpspRefiner * refiner, double limit_ms,
     const CpspAlphaView * alpha, CpspStats * stats, GError ** error);
 

@@ -16,8 +16,14 @@ extern gboolean wrapped_refine (CpspRefiner * refiner,
     const CpspSettings * settings, const CpspFrame * frame,
     const CpspAlphaView * alpha, CpspStats * stats, GError ** error)
     __asm__ ("__wrap_cpsp_refiner_refine");
+extern gboolean real_resume (CpspRefiner * refiner, double limit_ms,
+    const CpspAlphaView * alpha, CpspStats * stats, GError ** error)
+    __asm__ ("__real_cpsp_refiner_resume");
+extern gboolean wrapped_resume (CpspRefiner * refiner, double limit_ms,
+    const CpspAlphaView * alpha, CpspStats * stats, GError ** error)
+    __asm__ ("__wrap_cpsp_refiner_resume");
 
-static gint no_time;            // atomic
+static gint no_time, no_device; // atomic
 
 gboolean
 wrapped_refine (CpspRefiner * refiner, const CpspSettings * settings,
@@ -30,6 +36,16 @@ wrapped_refine (CpspRefiner * refiner, const CpspSettings * settings,
   if (g_atomic_int_get (&no_time))
     hasty.limit_ms = 1e-9;
   return real_refine (refiner, settings, &hasty, alpha, stats, error);
+}
+
+gboolean
+wrapped_resume (CpspRefiner * refiner, double limit_ms,
+    const CpspAlphaView * alpha, CpspStats * stats, GError ** error)
+{
+  if (!g_atomic_int_get (&no_device))
+    return real_resume (refiner, limit_ms, alpha, stats, error);
+  memset (stats, 0, sizeof (*stats));
+  return TRUE;
 }
 
 // Pushes the frame at PTS_MS, and takes what leaves.
@@ -109,6 +125,29 @@ GST_START_TEST (test_coarse)
   expect_counts (&f, 0, 0, 0, 1);
   gst_buffer_unref (go_through (&f, 40, TRUE));
   expect_counts (&f, 0, 1, 1, 1);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
+// Lost with its device: there is nothing to repeat.
+GST_START_TEST (test_lost)
+{
+  GstBuffer *alpha, *mask;
+  Fixture f;
+
+  set_up (&f, TRUE);
+  gst_buffer_unref (go_through (&f, 0, FALSE));
+  g_atomic_int_set (&no_device, TRUE);
+  alpha = go_through (&f, 40, TRUE);
+  g_atomic_int_set (&no_device, FALSE);
+  mask = make_buffer (f.mask, 40, FRAME_MS);
+  expect_same_bytes (alpha, mask);
+  gst_buffer_unref (mask);
+  gst_buffer_unref (alpha);
+  expect_counts (&f, 0, 0, 0, 2);
+  gst_buffer_unref (go_through (&f, 80, TRUE));
+  expect_counts (&f, 1, 0, 0, 2);
   tear_down (&f);
 }
 
@@ -210,6 +249,7 @@ unfinished_suite (void)
   suite_add_tcase (suite, tcase);
   tcase_add_test (tcase, test_resumed);
   tcase_add_test (tcase, test_coarse);
+  tcase_add_test (tcase, test_lost);
   tcase_add_test (tcase, test_late);
   tcase_add_test (tcase, test_always_late);
   tcase_add_test (tcase, test_given_up);

@@ -3,6 +3,7 @@
  * Frames with a budget on a machine whose speed the test sets: the clock is
  * the test's own, and the network, replaced by an edge, is what advances it.
  */
+#include "choose.h"
 #include "cpu/cpu.h"
 #include "test-frame.h"
 
@@ -10,6 +11,10 @@
 // backend's table.
 extern const CpspBackend real __asm__ ("__real_cpsp_backend_cpu");
 extern CpspBackend wrapped __asm__ ("__wrap_cpsp_backend_cpu");
+extern gboolean choose_another (const CpspRefinerParams * params,
+    const CpspChoiceOfDevice * choice, GError * why,
+    CpspChoiceOfDevice * another, GError ** error)
+    __asm__ ("__wrap_cpsp_choose_another");
 
 CpspBackend wrapped;
 
@@ -23,6 +28,17 @@ static double slowdown = 1;
 static guint runs_until_slow;   // 0: it does not happen
 static guint n_runs;            // calls of plan_run
 static gboolean launches_whole;
+static gboolean fails;          // the next call of plan_run
+
+// Behind the CPU there is another one.
+gboolean
+choose_another (const CpspRefinerParams * params,
+    const CpspChoiceOfDevice * choice, GError * why,
+    CpspChoiceOfDevice * another, GError ** error)
+{
+  g_error_free (why);
+  return cpsp_choose_device (params, another, error);
+}
 
 gint64
 g_get_monotonic_time (void)
@@ -42,6 +58,11 @@ run_copy (CpspPlan * plan, guint first, guint n, GError ** error)
   double macs = 0;
 
   n_runs++;
+  if (fails) {
+    fails = FALSE;
+    g_set_error_literal (error, CPSP_ERROR, CPSP_ERROR_DEVICE, "the test's");
+    return FALSE;
+  }
   for (guint i = first; i < first + n; i++)
     macs += cpsp_program_op_macs (program, i);
   // What streams has nowhere to stay between two calls.
@@ -298,6 +319,35 @@ test_unfinished (void)
   frame_clear (&whole);
 }
 
+// A frame that is lost with its device took nothing and came to nothing; the
+// next one has another device.
+static void
+test_lost (void)
+{
+  Frame frame = frame_new (WIDTH, HEIGHT);
+  g_autoptr (CpspRefiner) refiner = refiner_new (&frame, 100);
+  CpspStats stats = refine (refiner, &frame, 1e-3), nothing = { 0 };
+  double limit_ms = stats.total_ms / 2;
+  GError *error = NULL;
+
+  memset (frame.alpha, 0, WIDTH * HEIGHT * sizeof *frame.alpha);
+  stats = refine_within (refiner, &frame, 1e-3, limit_ms);
+  g_assert_true (stats.unfinished);
+  fails = TRUE;
+  g_assert_true (cpsp_refiner_resume (refiner, 10 * limit_ms,
+          &frame.alpha_view, &stats, &error));
+  g_assert_no_error (error);
+  g_assert_false (fails);
+  g_assert_cmpmem (&stats, sizeof stats, &nothing, sizeof nothing);
+  g_assert_cmpfloat (frame.alpha[WIDTH * HEIGHT / 2 + WIDTH / 2], ==, 0);
+  g_assert_false (cpsp_refiner_resume (refiner, 10 * limit_ms,
+          &frame.alpha_view, &stats, &error));
+  g_assert_error (error, CPSP_ERROR, CPSP_ERROR_ARGUMENT);
+  g_clear_error (&error);
+  g_assert_cmpuint (refine (refiner, &frame, 1e-3).global_size, >, 0);
+  frame_clear (&frame);
+}
+
 // Where a program run whole costs less, a Global step with a limit is one run
 // if there is time enough, and slices if it may get short.
 static void
@@ -386,6 +436,7 @@ main (int argc, char **argv)
   g_test_add_func ("/overload/some-crops", test_some_crops);
   g_test_add_func ("/overload/slow-crop", test_slow_crop);
   g_test_add_func ("/overload/unfinished", test_unfinished);
+  g_test_add_func ("/overload/lost", test_lost);
   g_test_add_func ("/overload/one-launch", test_one_launch);
   g_test_add_func ("/overload/ladder", test_ladder);
   status = g_test_run ();
