@@ -5,6 +5,10 @@
 #define PATIENCE_MAX (8 * GST_SECOND)
 // Of the time that frames had lately, what is forgotten with each frame.
 #define FORGOTTEN(most) ((most) / 64)
+// What a late frame's refinement may take at least, but no more than this of a
+// frame.
+#define LATE_LIMIT (10 * GST_MSECOND)
+#define LATE_SHARE(duration) ((duration) / 4)
 
 GstClockTimeDiff
 gst_cascade_psp_due_get_left (const GstCascadePspDue * due)
@@ -36,9 +40,14 @@ GstClockTimeDiff
 gst_cascade_psp_due_get_limit (const GstCascadePspDue * due,
     GstClockTimeDiff left)
 {
+  GstClockTimeDiff budget =
+      gst_cascade_psp_due_get_budget (due, GST_CASCADE_PSP_FOR_EVER - 1);
+
   if (left > 0)
     return left;
-  return gst_cascade_psp_due_get_budget (due, GST_CASCADE_PSP_FOR_EVER - 1) / 2;
+  // An unknown duration is the largest of times.
+  return MAX (budget / 2, (GstClockTimeDiff) MIN (LATE_LIMIT,
+          LATE_SHARE (due->duration)));
 }
 
 void

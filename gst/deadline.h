@@ -36,6 +36,7 @@ GstClockTimeDiff gst_cascade_psp_due_get_budget (const GstCascadePspDue * due,
 
 // When a refinement that can be divided stops: when LEFT is over, and after
 // half the time of one frame if the frame is late already: frames catch up.
+// Even where frames have no time it is some: it must come to its end.
 GstClockTimeDiff gst_cascade_psp_due_get_limit (const GstCascadePspDue * due,
     GstClockTimeDiff left);
 

@@ -64,6 +64,17 @@ GST_START_TEST (test_due)
       MS (80));
   fail_unless_equals_int64 (gst_cascade_psp_due_get_limit (&due, MS (-20)),
       MS (35) / 2);
+  // Some time even where the rest of the work takes all of it.
+  due.reserve = MS (50);
+  fail_unless_equals_int64 (gst_cascade_psp_due_get_limit (&due, MS (-20)),
+      MS (10));
+  due.duration = MS (8);
+  fail_unless_equals_int64 (gst_cascade_psp_due_get_limit (&due, MS (-20)),
+      MS (2));
+  due.duration = GST_CLOCK_TIME_NONE;
+  due.deadline = 0;
+  fail_unless_equals_int64 (gst_cascade_psp_due_get_limit (&due, MS (-20)),
+      MS (10));
 }
 
 GST_END_TEST;

@@ -206,6 +206,24 @@ GST_START_TEST (test_always_late)
 
 GST_END_TEST;
 
+// So it is where frames have no time at all by what was declared.
+GST_START_TEST (test_no_deadline)
+{
+  Fixture f;
+
+  set_up (&f, TRUE);
+  gst_buffer_unref (go_through (&f, 0, TRUE));
+  g_object_set (f.element, "processing-deadline", G_GUINT64_CONSTANT (0), NULL);
+  be_late (&f);
+  gst_buffer_unref (go_through (&f, 1000, FALSE));
+  for (guint i = 1; i <= 20 && get_count (&f, "resumed") == 0; i++)
+    gst_buffer_unref (go_through (&f, 1000 + 40 * i, TRUE));
+  expect_count (&f, "resumed", 1);
+  tear_down (&f);
+}
+
+GST_END_TEST;
+
 // Given up: what is too old to show, what came before a flush, what is of
 // another size, what another setting asked for.
 GST_START_TEST (test_given_up)
@@ -252,6 +270,7 @@ unfinished_suite (void)
   tcase_add_test (tcase, test_lost);
   tcase_add_test (tcase, test_late);
   tcase_add_test (tcase, test_always_late);
+  tcase_add_test (tcase, test_no_deadline);
   tcase_add_test (tcase, test_given_up);
   return suite;
 }
