@@ -67,7 +67,8 @@ gst_cascade_psp_pace_allows (GstCascadePspPace * pace, GstClockTime start,
   gboolean fits = left > 0 && (GstClockTime) left >= cost;
   gboolean attempt = !fits && (left <= 0 || !divisible);
 
-  pace->most = MAX (left, pace->most - FORGOTTEN (pace->most));
+  if (left != GST_CASCADE_PSP_FOR_EVER)
+    pace->most = MAX (left, pace->most - FORGOTTEN (pace->most));
   if (!fits && !attempt && cost <= (GstClockTime) pace->most)
     return FALSE;
   if (attempt) {

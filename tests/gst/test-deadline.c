@@ -225,6 +225,13 @@ GST_START_TEST (test_divisible)
     if (allowed)
       break;
   }
+
+  // Frames that nothing waited for say nothing of those that it does.
+  gst_cascade_psp_pace_init (&pace);
+  fail_unless (gst_cascade_psp_pace_allows (&pace, 0, FOR_EVER, MS (50),
+          FALSE));
+  fail_unless (gst_cascade_psp_pace_allows (&pace, MS (40), MS (13), MS (50),
+          TRUE));
 }
 
 GST_END_TEST;
