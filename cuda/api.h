@@ -3,7 +3,7 @@
  * The one table of device calls: nothing else of this folder calls CUDA's
  * run-time or cuDNN. Their types are the vendor's own, so that the table
  * cannot drift from them. In the module it holds the static run-time and what
- * libcudnn.so.9 has (api.c), in tests a stand-in on host memory.
+ * libcudnn_graph.so.9 has (api.c), in tests a stand-in on host memory.
  */
 #pragma once
 
@@ -40,6 +40,7 @@ G_BEGIN_DECLS
 
 #define CPSP_CUDNN_CALLS(X) \
   X (cudnnGetVersion) \
+  X (cudnnGetCudartVersion) \
   X (cudnnGetErrorString) \
   X (cudnnGetLastErrorString) \
   X (cudnnCreate) \
@@ -65,8 +66,13 @@ typedef struct
 // not is looked for again.
 const CpspGpuApi *cpsp_gpu_api_get (GError ** error);
 
+// The part of cuDNN that has all of our calls. The one that is called like the
+// whole, libcudnn.so.9, hands them on, and ends the process if it cannot.
+#define CPSP_CUDNN_LIBRARY "libcudnn_graph.so.9"
+
 // cuDNN's part of API from the library NAME, whose other entries stay as they
-// are. A DEVICE error if it is missing, lacks an entry or is too old.
+// are. A DEVICE error if it is missing, lacks an entry, is too old, or would
+// not find cuBLAS.
 gboolean cpsp_gpu_api_load_cudnn (CpspGpuApi * api, const char *name,
     GError ** error);
 

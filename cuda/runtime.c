@@ -38,7 +38,7 @@ cpsp_gpu_api_get (GError ** error)
   g_mutex_lock (&lock);
   if (!loaded)
     loaded = find_device (error) &&
-        cpsp_gpu_api_load_cudnn (&api, "libcudnn.so.9", error);
+        cpsp_gpu_api_load_cudnn (&api, CPSP_CUDNN_LIBRARY, error);
   g_mutex_unlock (&lock);
   return loaded ? &api : NULL;
 }

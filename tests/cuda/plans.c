@@ -15,7 +15,6 @@
 #include "error.h"
 #include "networks.h"
 
-#define CUDNN "libcudnn.so.9"
 // The version whose description of a device this is: cuDNN does not document
 // what has to be in it.
 #define CUDNN_KNOWN 919
@@ -82,7 +81,7 @@ load_cudnn (void)
   GError *error = NULL;
   gsize version;
 
-  if (!cpsp_gpu_api_load_cudnn (&api, CUDNN, &error)) {
+  if (!cpsp_gpu_api_load_cudnn (&api, CPSP_CUDNN_LIBRARY, &error)) {
     g_snprintf (text, sizeof text, "%s", error->message);
     g_error_free (error);
     why_not = text;

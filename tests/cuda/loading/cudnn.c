@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A cuDNN that has all that we call, and is too old.
+ * A cuDNN that has all that we call, is of VERSION, and made for a CUDA that
+ * there is not.
  */
 #include <stddef.h>
 
@@ -19,9 +20,16 @@ MISSING (cudnnBackendFinalize)
 MISSING (cudnnBackendExecute)
 
 size_t cudnnGetVersion (void);
+size_t cudnnGetCudartVersion (void);
 
 size_t
 cudnnGetVersion (void)
 {
-  return 8907;
+  return VERSION;
+}
+
+size_t
+cudnnGetCudartVersion (void)
+{
+  return 99000;
 }

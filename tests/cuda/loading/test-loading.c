@@ -211,7 +211,8 @@ check_cudnn (const char *name, const char *reason)
 static void
 test_no_cudnn (void)
 {
-  check_cudnn ("libcudnn.so.0", "cuDNN: libcudnn.so.0: cannot open");
+  check_cudnn ("libcudnn_graph.so.0",
+      "cuDNN: libcudnn_graph.so.0: cannot open");
 }
 
 static void
@@ -223,8 +224,15 @@ test_lacking_cudnn (void)
 static void
 test_old_cudnn (void)
 {
-  check_cudnn (FAKES "/libfake-cudnn.so",
+  check_cudnn (FAKES "/libfake-cudnn-old.so",
       "is version 8907, at least 90000 is needed");
+}
+
+static void
+test_no_cublas (void)
+{
+  check_cudnn (FAKES "/libfake-cudnn.so", "cuDNN needs cuBLAS: "
+      "libcublasLt.so.99: cannot open");
 }
 #endif
 
@@ -253,6 +261,7 @@ main (int argc, char **argv)
   g_test_add_func ("/loading/no-cudnn", test_no_cudnn);
   g_test_add_func ("/loading/lacking-cudnn", test_lacking_cudnn);
   g_test_add_func ("/loading/old-cudnn", test_old_cudnn);
+  g_test_add_func ("/loading/no-cublas", test_no_cublas);
 #endif
   status = g_test_run ();
   link = g_build_filename (folder, "libcuda.so.1", NULL);

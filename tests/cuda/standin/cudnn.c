@@ -437,6 +437,12 @@ get_version (void)
   return CUDNN_VERSION;
 }
 
+static size_t
+get_cudart_version (void)
+{
+  return CUDART_VERSION;
+}
+
 static const char *
 get_error_string (cudnnStatus_t status)
 {
@@ -700,6 +706,7 @@ void
 standin_fill_cudnn (CpspGpuApi * api)
 {
   api->cudnnGetVersion = get_version;
+  api->cudnnGetCudartVersion = get_cudart_version;
   api->cudnnGetErrorString = get_error_string;
   api->cudnnGetLastErrorString = get_last_error_string;
   api->cudnnCreate = create;
