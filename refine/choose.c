@@ -138,8 +138,9 @@ open_backend (const CpspRefinerParams * params, guint index,
     return FALSE;
   if (!c->info.self_test)
     return TRUE;
-  identity = g_strdup_printf ("%s, %s, module %d", c->info.name,
-      cpsp_type_name (c->type), CPSP_MODULE_VERSION);
+  // Of this version: the next one may have put right what failed here.
+  identity = g_strdup_printf ("%s, %s, version " CPSP_VERSION, c->info.name,
+      cpsp_type_name (c->type));
   if (!cpsp_self_test_recall (identity, N_ATTEMPTS, &attempt))
     return test_attempts (params, identity, c, error);
   if (attempt == 0)

@@ -14,7 +14,7 @@
 #define FRAME_WIDTH 62
 
 // The first words of what the cache has; counted up when the test changes.
-#define MAGIC "cascadepsp self-test 1"
+#define MAGIC "cascadepsp self-test 2"
 
 // A program with every kind of operation, and its weights.
 typedef struct
@@ -353,6 +353,41 @@ compare_ops (const Side * tested, const Side * reference, GError ** error)
   return TRUE;
 }
 
+// What P1 becomes if the program runs on INPUT, its first N_FIRST operations
+// by themselves (g_free).
+static float *
+run_program (const Side * side, const float *input, guint n_first,
+    GError ** error)
+{
+  const CpspProgram *program = &side->test.program;
+  const CpspBackend *b = side->backend;
+
+  if (!b->tensor_write (side->plan, program->input, input, error) ||
+      (n_first > 0 && !b->plan_run (side->plan, 0, n_first, error)) ||
+      !b->plan_run (side->plan, n_first, program->n_ops - n_first, error))
+    return NULL;
+  return read_tensor (side, program->p1, error);
+}
+
+// A device may record a program that runs as a whole, and replay it from then
+// on. A replay after runs on another input must find what a run in parts does.
+static gboolean
+compare_replay (Side * tested, GError ** error)
+{
+  const CpspProgram *program = &tested->test.program;
+  const gsize n_input = count_values (&tested->test, program->input);
+  const float *input = random_floats (&tested->test, n_input, -2, 2);
+  const float *other = random_floats (&tested->test, n_input, -2, 2);
+  g_autofree float *want = run_program (tested, input, 1, error);
+  g_autofree float *once = want ? run_program (tested, other, 0, error) : NULL;
+  g_autofree float *twice = once ? run_program (tested, other, 0, error) : NULL;
+  g_autofree float *got = twice ? run_program (tested, input, 0, error) : NULL;
+
+  // Both are computed alike: even of fp16, little may differ.
+  return got && compare (got, want, count_values (&tested->test, program->p1),
+      CPSP_TYPE_F32, "a program that is run again", error);
+}
+
 // The frame: luma and interleaved chroma of half the size, a mask of 0 and
 // 255, so that no pixel is near the threshold.
 typedef struct
@@ -521,6 +556,7 @@ cpsp_self_test (const CpspBackend * backend, CpspDevice * device,
   ok = side_open (&reference, CPSP_TYPE_F32, error) &&
       side_open (&tested, type, error) && fill_input (&reference, error) &&
       compare_ops (&tested, &reference, error) &&
+      compare_replay (&tested, error) &&
       compare_frame (&tested, &reference, error);
   side_close (&tested);
   side_close (&reference);

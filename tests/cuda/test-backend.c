@@ -234,7 +234,7 @@ test_choose (void)
   g_assert_cmpuint (tested, >, known);
 
   // What is not what was written counts as not known.
-  g_assert_cmpuint (spoil_verdicts ("cascadepsp self-test 1\nattempt 0\n"),
+  g_assert_cmpuint (spoil_verdicts ("cascadepsp self-test 2\nattempt 0\n"),
       ==, 1);
   g_assert_true (choose (CPSP_BACKEND_AUTO, &choice, &again, NULL));
   assert_chosen (&choice, TRUE, -1);
@@ -268,6 +268,23 @@ test_broken (void)
   g_assert_error (error, CPSP_ERROR, CPSP_ERROR_SELF_TEST);
   g_clear_error (&error);
   standin_break_engines (0);
+  forget_verdicts ();
+  g_assert_cmpuint (standin_get_alive (), ==, 0);
+}
+
+// So are graphs that replay something else than what was recorded.
+static void
+test_broken_graphs (void)
+{
+  CpspChoiceOfDevice choice;
+
+  forget_verdicts ();
+  standin_break_graphs (TRUE);
+  g_assert_true (choose (CPSP_BACKEND_AUTO, &choice, NULL, NULL));
+  assert_chosen (&choice, FALSE, CPSP_ERROR_SELF_TEST);
+  g_assert_nonnull (strstr (choice.passed_over->message, "run again"));
+  cpsp_choice_clear (&choice);
+  standin_break_graphs (FALSE);
   forget_verdicts ();
   g_assert_cmpuint (standin_get_alive (), ==, 0);
 }
@@ -610,6 +627,7 @@ main (int argc, char **argv)
   g_test_add_func ("/cuda/threads", test_threads);
   g_test_add_func ("/cuda/choose", test_choose);
   g_test_add_func ("/cuda/broken", test_broken);
+  g_test_add_func ("/cuda/broken-graphs", test_broken_graphs);
   g_test_add_func ("/cuda/absent", test_absent);
   g_test_add_func ("/cuda/range", test_range);
   g_test_add_func ("/cuda/memory", test_memory);

@@ -52,6 +52,7 @@ GRecMutex standin_lock;
 
 static GPtrArray *blocks, *pinned, *streams;    // Block, void *, cudaStream_t
 static guint graphs, execs, graph_launches;
+static gboolean graphs_broken;
 static guint devices = 1;
 static gsize limit, used;
 static guint calls, fail_at;
@@ -98,6 +99,12 @@ void
 standin_set_devices (guint n)
 {
   devices = n;
+}
+
+void
+standin_break_graphs (gboolean break_them)
+{
+  graphs_broken = break_them;
 }
 
 guint
@@ -539,7 +546,7 @@ graph_launch (cudaGraphExec_t exec, cudaStream_t stream)
 {
   MAY_FAIL (cudaGraphLaunch, cudaErrorLaunchFailure);
   check_stream (stream);
-  for (guint i = 0; i < exec->work->len; i++)
+  for (guint i = graphs_broken; i < exec->work->len; i++)
     g_queue_push_tail (&stream->queue,
         work_ref (g_ptr_array_index (exec->work, i)));
   graph_launches++;

@@ -36,6 +36,8 @@ guint standin_get_alive (void);
 void standin_set_memory (gsize bytes);
 // The first N engines that would do compute a little wrong.
 void standin_break_engines (guint n);
+// Graphs leave out the first of what they recorded.
+void standin_break_graphs (gboolean break_them);
 // How many GPUs there are; at first 1.
 void standin_set_devices (guint n);
 // Graphs that were launched since the program began.
