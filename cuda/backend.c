@@ -200,9 +200,8 @@ check_cudnn (const CpspDevice * device, cudnnStatus_t status,
 {
   if (status == CUDNN_STATUS_SUCCESS)
     return TRUE;
-  g_set_error (error, CPSP_ERROR, status == CUDNN_STATUS_ALLOC_FAILED ?
-      CPSP_ERROR_NO_MEMORY : CPSP_ERROR_DEVICE, "cuDNN: %s: %s", what,
-      device->api->cudnnGetErrorString (status));
+  g_set_error (error, CPSP_ERROR, cpsp_conv_error_code (status),
+      "cuDNN: %s: %s", what, device->api->cudnnGetErrorString (status));
   return FALSE;
 }
 

@@ -52,6 +52,7 @@ typedef struct
   cudnnStatus_t status;
   const char *failed;           // what failed
   guint n_between;
+  GArray *skipped;              // numbers of engines that were left out
 } Builder;
 
 CpspConvShape
@@ -295,6 +296,15 @@ build_graph (Builder * b)
   return graph;
 }
 
+static gboolean
+is_skipped (const Builder * b, gint64 engine)
+{
+  for (guint i = 0; i < b->skipped->len; i++)
+    if (g_array_index (b->skipped, gint64, i) == engine)
+      return TRUE;
+  return FALSE;
+}
+
 // Whether the engine of CONFIG is one that we want; its number.
 static gboolean
 is_wanted (Builder * b, Descriptor config, gint64 * number)
@@ -319,6 +329,8 @@ is_wanted (Builder * b, Descriptor config, gint64 * number)
             CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &n_notes, notes),
         "an engine's notes");
   b->api->cudnnBackendDestroyDescriptor (engine);
+  // A newer cuDNN may know more of them than there was room for.
+  n_notes = MIN (n_notes, CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
   for (gint64 i = 0; b->status == CUDNN_STATUS_SUCCESS && i < n_notes; i++)
     switch (notes[i]) {
       case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:
@@ -368,10 +380,10 @@ try_config (Builder * b, Descriptor config, gint64 * workspace)
   return NULL;
 }
 
-// Looks through what MODE suggests, best first; *SKIP counts down.
+// Looks through what MODE suggests, best first. Many configurations are of one
+// engine, in several sizes of tiles: what is left out are engines.
 static void
-search (Builder * b, Descriptor graph, cudnnBackendHeurMode_t mode,
-    guint * skip)
+search (Builder * b, Descriptor graph, cudnnBackendHeurMode_t mode)
 {
   CpspConvPlan *result = b->plan;
   Descriptor configs[MAX_CONFIGS] = { NULL };
@@ -394,11 +406,12 @@ search (Builder * b, Descriptor graph, cudnnBackendHeurMode_t mode,
   for (gint64 i = 0; b->status == CUDNN_STATUS_SUCCESS && !result->plan &&
       i < MIN (n, MAX_CONFIGS); i++) {
     gint64 engine = 0, workspace = 0;
-    Descriptor plan = is_wanted (b, configs[i], &engine) ?
-        try_config (b, configs[i], &workspace) : NULL;
+    Descriptor plan = is_wanted (b, configs[i], &engine) &&
+        !is_skipped (b, engine) ? try_config (b, configs[i], &workspace) :
+        NULL;
 
-    if (plan && *skip > 0) {
-      --*skip;
+    if (plan && b->skipped->len < b->target->skip) {
+      g_array_append_val (b->skipped, engine);
       b->api->cudnnBackendDestroyDescriptor (plan);
     } else if (plan) {
       result->plan = plan;
@@ -415,6 +428,14 @@ search (Builder * b, Descriptor graph, cudnnBackendHeurMode_t mode,
     b->api->cudnnBackendDestroyDescriptor (heuristic);
 }
 
+gint
+cpsp_conv_error_code (cudnnStatus_t status)
+{
+  return status == CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED ||
+      status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ?
+      CPSP_ERROR_NO_MEMORY : CPSP_ERROR_DEVICE;
+}
+
 static void
 report (const Builder * b, GError ** error)
 {
@@ -428,9 +449,28 @@ report (const Builder * b, GError ** error)
     return;
   }
   b->api->cudnnGetLastErrorString (detail, sizeof detail);
-  g_set_error (error, CPSP_ERROR, b->status == CUDNN_STATUS_ALLOC_FAILED ?
-      CPSP_ERROR_NO_MEMORY : CPSP_ERROR_DEVICE, "cuDNN: %s: %s: %s %s", text,
-      b->failed, b->api->cudnnGetErrorString (b->status), detail);
+  g_set_error (error, CPSP_ERROR, cpsp_conv_error_code (b->status),
+      "cuDNN: %s: %s: %s %s", text, b->failed,
+      b->api->cudnnGetErrorString (b->status), detail);
+}
+
+// cuDNN takes what has too many values for its 31 bits, and does not say what
+// becomes of it; smaller batches have less.
+static gboolean
+check_size (const CpspConvShape * s, GError ** error)
+{
+  const guint64 x = (guint64) s->batch * s->height * s->width * s->c_in;
+  const guint64 y = (guint64) s->batch * output_side (s->height, s->stride) *
+      output_side (s->width, s->stride) * s->c_out;
+  g_autofree char *text = NULL;
+
+  if (MAX (x, y) <= G_MAXINT32)
+    return TRUE;
+  text = cpsp_conv_shape_to_string (s);
+  g_set_error (error, CPSP_ERROR, CPSP_ERROR_NO_MEMORY,
+      "cuDNN has no room for %s: %" G_GUINT64_FORMAT " values", text,
+      MAX (x, y));
+  return FALSE;
 }
 
 CpspConvPlan *
@@ -440,17 +480,26 @@ cpsp_conv_plan_new (const CpspGpuApi * api, const CpspConvTarget * target,
   static const cudnnBackendHeurMode_t modes[] = {
     CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK,
   };
-  CpspConvPlan *plan = g_new0 (CpspConvPlan, 1);
-  Builder b = {.api = api,.shape = shape,.target = target,.plan = plan };
-  guint skip = target->skip;
+  g_autoptr (GArray) skipped = g_array_new (FALSE, FALSE, sizeof (gint64));
+  CpspConvPlan *plan;
+  Builder b = {
+    .api = api,.shape = shape,.target = target,.skipped = skipped,
+  };
   Descriptor graph;
 
+  if (!check_size (shape, error))
+    return NULL;
+  b.plan = plan = g_new0 (CpspConvPlan, 1);
   plan->api = api;
   plan->accumulate = shape->accumulate;
   graph = build_graph (&b);
   for (guint i = 0; i < G_N_ELEMENTS (modes) && !plan->plan &&
-      b.status == CUDNN_STATUS_SUCCESS; i++)
-    search (&b, graph, modes[i], &skip);
+      b.status == CUDNN_STATUS_SUCCESS; i++) {
+    search (&b, graph, modes[i]);
+    // That one of them does not know the graph is none of the other's.
+    if (CUDNN_STATUS_CATEGORY (b.status) == CUDNN_STATUS_NOT_SUPPORTED)
+      b.status = CUDNN_STATUS_SUCCESS;
+  }
   if (!plan->plan) {
     report (&b, error);
     cpsp_conv_plan_free (plan);
@@ -510,7 +559,7 @@ cpsp_conv_plan_run (const CpspConvPlan * plan, cudnnHandle_t handle,
     api->cudnnBackendDestroyDescriptor (pack);
   if (b.status == CUDNN_STATUS_SUCCESS)
     return TRUE;
-  g_set_error (error, CPSP_ERROR, CPSP_ERROR_DEVICE, "cuDNN: %s: %s",
-      b.failed, api->cudnnGetErrorString (b.status));
+  g_set_error (error, CPSP_ERROR, cpsp_conv_error_code (b.status),
+      "cuDNN: %s: %s", b.failed, api->cudnnGetErrorString (b.status));
   return FALSE;
 }

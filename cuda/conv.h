@@ -32,7 +32,7 @@ typedef struct
   cudnnHandle_t handle;         // NULL: a device that is only described
   cudnnBackendDescriptor_t description; // NULL: the handle's device
   gsize workspace_limit;        // bytes
-  guint skip;                   // leave out so many that would do
+  guint skip;                   // leave out so many engines that would do
 } CpspConvTarget;
 
 typedef struct _CpspConvPlan CpspConvPlan;
@@ -62,6 +62,9 @@ typedef struct
 // Enqueues on HANDLE's stream.
 gboolean cpsp_conv_plan_run (const CpspConvPlan * plan, cudnnHandle_t handle,
     const CpspConvMemory * memory, GError ** error);
+
+// What STATUS, no success, is as a CpspError.
+gint cpsp_conv_error_code (cudnnStatus_t status);
 
 // The convolution that is operation I.
 CpspConvShape cpsp_conv_shape_of (const CpspProgram * program, guint i);

@@ -152,6 +152,57 @@ test_threads (void)
   g_assert_cmpuint (standin_get_alive (), ==, 0);
 }
 
+/* Plans of convolutions */
+
+// What the heuristics say the next time they are asked.
+static cudnnStatus_t next_status;
+
+static cudnnStatus_t
+fail_once (cudnnBackendDescriptor_t descriptor,
+    cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
+    int64_t room, int64_t * n, void *values)
+{
+  cudnnStatus_t status = next_status;
+
+  if (name != CUDNN_ATTR_ENGINEHEUR_RESULTS || status == CUDNN_STATUS_SUCCESS)
+    return cpsp_gpu_api_get (NULL)->cudnnBackendGetAttribute (descriptor,
+        name, type, room, n, values);
+  next_status = CUDNN_STATUS_SUCCESS;
+  return status;
+}
+
+// Which heuristic knows the graph does not matter; what is short of memory,
+// or too large for cuDNN, says that less may do.
+static void
+test_plans (void)
+{
+  CpspGpuApi api = *cpsp_gpu_api_get (NULL);
+  const CpspConvTarget target = {.workspace_limit = 1 << 20 };
+  CpspConvShape shape = {
+    .type = CPSP_TYPE_F16,.batch = 4,.height = 4096,.width = 4096,
+    .c_in = 32,.c_out = 24,.kernel = 3,.stride = 1,.dilation = 1,
+  };
+  GError *error = NULL;
+  CpspConvPlan *plan;
+
+  api.cudnnBackendGetAttribute = fail_once;
+  g_assert_null (cpsp_conv_plan_new (&api, &target, &shape, &error));
+  g_assert_error (error, CPSP_ERROR, CPSP_ERROR_NO_MEMORY);
+  g_test_message ("%s", error->message);
+  g_clear_error (&error);
+
+  shape.batch = 3;
+  next_status = CUDNN_STATUS_NOT_SUPPORTED_SHAPE;
+  plan = cpsp_conv_plan_new (&api, &target, &shape, &error);
+  g_assert_no_error (error);
+  cpsp_conv_plan_free (plan);
+  next_status = CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED;
+  g_assert_null (cpsp_conv_plan_new (&api, &target, &shape, &error));
+  g_assert_error (error, CPSP_ERROR, CPSP_ERROR_NO_MEMORY);
+  g_clear_error (&error);
+  g_assert_cmpuint (standin_get_alive (), ==, 0);
+}
+
 /* The choice of a device */
 
 static void
@@ -625,6 +676,7 @@ main (int argc, char **argv)
     g_test_add_data_func (name, &variants[i], test_batch);
   }
   g_test_add_func ("/cuda/threads", test_threads);
+  g_test_add_func ("/cuda/plans", test_plans);
   g_test_add_func ("/cuda/choose", test_choose);
   g_test_add_func ("/cuda/broken", test_broken);
   g_test_add_func ("/cuda/broken-graphs", test_broken_graphs);

@@ -562,8 +562,8 @@ finalize (cudnnBackendDescriptor_t descriptor)
   return CUDNN_STATUS_SUCCESS;
 }
 
-// Configurations of all engines, the best first; of what is not supported
-// none.
+// Configurations of all engines, two of each, the best first; of what is not
+// supported none.
 static void
 get_results (const Item * heuristic, gint64 room, int64_t * n,
     Item * const *configs)
@@ -571,10 +571,10 @@ get_results (const Item * heuristic, gint64 room, int64_t * n,
   const Item *graph = get_item (heuristic,
       CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
 
-  *n = graph->supported ? MIN (room, N_ENGINES) : 0;
+  *n = graph->supported ? MIN (room, 2 * N_ENGINES) : 0;
   for (int64_t i = 0; i < *n; i++) {
     configs[i]->convolution = graph->convolution;
-    configs[i]->engine = i;
+    configs[i]->engine = i / 2;
     configs[i]->final = TRUE;
   }
 }
