@@ -2,8 +2,10 @@
 /*
  * frames MODEL WIDTHxHEIGHT PRECISION N: refines N frames on the GPU and
  * prints what they took. Without a size: only what the GPU is. The exit
- * status is 77 if there is none that can be used.
+ * status is 77 if there is none, or no cuDNN, and 1 if something goes wrong
+ * there.
  */
+#include "api.h"
 #include "refiner.h"
 
 #include <stdio.h>
@@ -120,12 +122,16 @@ main (int argc, char **argv)
   }
   if (argc == 5 && strcmp (argv[3], "fp32") == 0)
     params.precision = CPSP_PRECISION_FP32;
+  if (!cpsp_gpu_api_get (&error)) {
+    printf ("%s\n", error->message);
+    return SKIPPED;
+  }
   model = cpsp_model_load (argv[1], &error);
   if (model)
     refiner = cpsp_refiner_new (model, &params, &error);
   if (!refiner) {
     printf ("%s\n", error->message);
-    return SKIPPED;
+    return 1;
   }
   if (argc == 2) {
     printf ("%s\n", cpsp_refiner_get_device_name (refiner));
