@@ -19,7 +19,6 @@ G_BEGIN_DECLS
   X (cudaGetDeviceProperties) \
   X (cudaDriverGetVersion) \
   X (cudaSetDevice) \
-  X (cudaMemGetInfo) \
   X (cudaMalloc) \
   X (cudaFree) \
   X (cudaMallocHost) \

@@ -380,15 +380,6 @@ free_host (void *data)
   return cudaSuccess;
 }
 
-static cudaError_t
-mem_get_info (size_t *available, size_t *total)
-{
-  MAY_FAIL (cudaMemGetInfo, cudaErrorInvalidValue);
-  *total = limit ? limit : (gsize) 8 << 30;
-  *available = *total - MIN (used, *total);
-  return cudaSuccess;
-}
-
 typedef struct
 {
   void *dst;
@@ -588,7 +579,6 @@ cpsp_gpu_api_get (GError ** error)
     .cudaGetDeviceProperties = get_device_properties,
     .cudaDriverGetVersion = driver_get_version,
     .cudaSetDevice = set_device,
-    .cudaMemGetInfo = mem_get_info,
     .cudaMalloc = device_malloc,
     .cudaFree = device_free,
     .cudaMallocHost = malloc_host,
