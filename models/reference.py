@@ -41,6 +41,8 @@ STD = (0.229, 0.224, 0.225)
 
 EXPANSION = 4  # outputs of a bottleneck per plane
 POOLS = (1, 2, 3, 6)  # sides of the pyramid's grids
+# of the numbers in a weight file
+TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 COUNTER = ".num_batches_tracked"  # of batch norms, of no use but in training
 
 OVERLAP = 32  # of neighbouring crops, beyond one half, in pixels

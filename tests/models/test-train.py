@@ -104,12 +104,42 @@ class Train(unittest.TestCase):
         self.assertEqual([e["step"] for e in entries if "IoU" in e], [2, 3])
         path = os.path.join(self.folder, "out.safetensors")
         train.export(argparse.Namespace(folder=trainer.folder, path=path,
-                                        type="f32"))
+                                        type="fp32"))
         tensors, _ = safetensors_io.read(path)
         reference.check_tensors(tensors)
         average = trainer.average.state_dict()
         for name, tensor in tensors.items():
             self.assertTrue(torch.equal(tensor, average[name]), name)
+
+    def test_weights_alone_are_a_start(self):
+        old = self.trainer("old", 3)
+        old.run(report_every=1, measure_every=3)
+        path = os.path.join(self.folder, "weights.safetensors")
+        train.export(argparse.Namespace(folder=old.folder, path=path,
+                                        type="fp16"))
+        new = self.trainer("new", 8, first_step=5, rate=0.5)
+        new.load(path)
+        self.assertEqual(new.step, 5)
+        # warms up once more, and so the first step is a small one
+        self.assertAlmostEqual(new.curriculum.rate(5), 0.5 / train.WARM_UP)
+        self.assertEqual(new.curriculum.parts(5), 1)
+        average = old.average.state_dict()
+        for kind in ("module", "average"):
+            for name, tensor in getattr(new, kind).named_parameters():
+                self.assertTrue(torch.equal(
+                    tensor, average[name].half().float()), name)
+
+    def test_outlines_move_with_their_masks(self):
+        alpha = torch.zeros(400, 1, 16, 16)
+        alpha[..., 5:11, 5:11] = 1
+        moved, seg = alpha.clone(), 2 * alpha - 1
+        train.redraw(numpy.random.default_rng(1), moved, seg)
+        self.assertTrue(torch.equal(seg, 2 * moved - 1))
+        sides = moved[:, 0, 8].sum(-1)
+        for side, share in ((2, train.TIGHT / 2), (4, train.TIGHT / 2),
+                            (8, train.LOOSE / 2), (10, train.LOOSE / 2)):
+            found = (sides == side).float().mean().item()
+            self.assertAlmostEqual(found, share, delta=0.03)
 
     def test_rate(self):
         curriculum = self.trainer("rate", 1000, decay=200).curriculum
