@@ -270,7 +270,9 @@ def draw_batch(pool, random, parts, stage):
 
 def grow(x, radius):
     """Dilate by a square of the given radius."""
-    return F.max_pool2d(x, 2 * radius + 1, 1, radius)
+    side = 2 * radius + 1  # by rows, then by columns: less work
+    x = F.max_pool2d(x, (side, 1), 1, (radius, 0))
+    return F.max_pool2d(x, (1, side), 1, (0, radius))
 
 
 def shrink(x, radius):
@@ -463,7 +465,8 @@ class Trainer:
 
     @torch.no_grad()
     def update_average(self):
-        keep = min(AVERAGE, (1 + self.step) / (10 + self.step))
+        taken = self.step - self.config.first_step
+        keep = min(AVERAGE, (1 + taken) / (10 + taken))
         averages = self.average.state_dict().values()
         for average, now in zip(averages, self.module.state_dict().values()):
             if average.dtype.is_floating_point:
