@@ -120,6 +120,7 @@ struct _Run
   Stream video, mask;
   GstTestClock *clock;
   gboolean live;
+  gboolean stopped_in_flush;    // and not flushed since
 
   GArray *frames;               // of Frame, by buffer offset; lock
   gint buffers;                 // alive
@@ -323,13 +324,16 @@ watch_bus (GstBus * bus, GstMessage * message, gpointer user_data)
 // nor that the base class ends a stream that failed before it had a segment
 // with an event that has no number yet. In 1.26 a stream that ends before it
 // has caps gets a segment all the same, which the core still knows when the
-// stream starts anew: order is looked after where segments are watched.
+// stream starts anew: order is looked after where segments are watched. And the
+// base class clips a GAP event to a segment that a flush of its pad alone may
+// have taken away meanwhile; nothing comes of it but the complaint.
 static void
 watch_log (const char *domain, GLogLevelFlags level, const char *message,
     gpointer user_data)
 {
   if (level & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING)
       && !strstr (message, "Sticky event misordering")
+      && !strstr (message, "gst_segment_clip: assertion 'segment->format ==")
       && !((strstr (message, "Got data flow before")
               || strstr (message, "gst_event_set_seqnum"))
           && !strstr (message, "<'':sink>")))
@@ -648,6 +652,14 @@ flush_both (Run * run)
 {
   guint32 seqnum = gst_util_seqnum_next ();
 
+  // GStreamer's base class, stopped between the two events of a flush, still
+  // thinks that it flushes. At the next one it does not wait for its task: one
+  // that fails just then ends after it was started anew, and so fails again.
+  // The flush behind that one is whole.
+  if (run->stopped_in_flush) {
+    run->stopped_in_flush = FALSE;
+    flush_both (run);
+  }
   flush_stop (&run->video);
   flush_stop (&run->mask);
   flush_start (&run->video, seqnum);
@@ -890,6 +902,7 @@ change_state (Run * run, Input * input)
   // An element that failed to start goes to NULL, as in every application.
   if (GST_STATE (run->element) < GST_STATE_PAUSED)
     state = GST_STATE_NULL;
+  run->stopped_in_flush |= run->video.flush_seqnum || run->mask.flush_seqnum;
   gst_element_set_state (run->element, MIN (state, GST_STATE_READY));
   gst_pad_set_active (downstream, FALSE);
   halt (&run->video);
