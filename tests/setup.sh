@@ -5,8 +5,9 @@
 
 packages_build='gcc libc6-dev meson pkg-config libdnnl-dev libjson-glib-dev
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev'
-packages_test='libpng-dev valgrind gstreamer1.0-tools gstreamer1.0-plugins-base
-  gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav
+packages_test='g++ libpng-dev valgrind gstreamer1.0-tools
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good
+  gstreamer1.0-plugins-bad gstreamer1.0-libav
   gstreamer1.0-opencv gstreamer1.0-gl ffmpeg python3-numpy
   python3-torch python3-pil python3-opencv libopenblas0-pthread
   python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0
